@@ -1,0 +1,205 @@
+//! The bytes of a push, packed straight into the send buffer.
+
+use crate::limits::{BATCH_RECORDS_MAX, PRODUCER_BYTES_MAX};
+
+/// A batch of at least this many records goes as a transaction around a native push; below it the queueing
+/// costs more than Lua does (instruction counts of both forms: `docs/BENCHMARKS.md`).
+const NATIVE_FROM: usize = 12;
+
+/// The end of the list at which records are pushed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// RPUSH: consumers take from the left (LPOP).
+    Right,
+    /// LPUSH: consumers take from the right (RPOP).
+    Left,
+}
+
+impl Side {
+    fn command(self) -> &'static [u8] {
+        match self {
+            Self::Right => b"RPUSH",
+            Self::Left => b"LPUSH",
+        }
+    }
+
+    fn script(self) -> &'static [u8] {
+        match self {
+            Self::Right => include_bytes!("right.lua").trim_ascii(),
+            Self::Left => include_bytes!("left.lua").trim_ascii(),
+        }
+    }
+
+    /// The argument with which LTRIM takes `native` records off again.
+    fn undo(self, native: usize) -> i64 {
+        let native = i64::try_from(native).unwrap_or(i64::MAX - 1);
+        match self {
+            Self::Right => -(native + 1),
+            Self::Left => native,
+        }
+    }
+}
+
+/// The two keys of a lane. They always share a slot of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Names {
+    /// The list that consumers read.
+    pub list: String,
+    /// The cursor beside it: a string with the position up to which the list has everything.
+    pub cursor: String,
+}
+
+impl Names {
+    /// The names for `list` as filled by `producer`. Two producers of one list must differ.
+    ///
+    /// The cursor of `logs` is `{logs}:cursor:PRODUCER`; a list with a hash tag of its own, `{app}:logs`, keeps it.
+    /// The error says what is wrong with the name.
+    pub fn new(list: &str, producer: &str) -> Result<Self, String> {
+        if list.is_empty() {
+            return Err("a list needs a name".into());
+        }
+        if producer.is_empty() || producer.len() > PRODUCER_BYTES_MAX {
+            return Err(format!("a producer's name has 1 to {PRODUCER_BYTES_MAX} bytes"));
+        }
+        let tag = list.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(tag, _)| tag);
+        let cursor = match tag {
+            Some(tag) if !tag.is_empty() => format!("{list}:cursor:{producer}"),
+            _ if list.contains('}') => {
+                return Err(format!("{list:?} holds a brace but no hash tag: its cursor could not share its slot"));
+            }
+            _ => format!("{{{list}}}:cursor:{producer}"),
+        };
+        Ok(Self { list: list.to_owned(), cursor })
+    }
+}
+
+/// Appends the push of `records` to `out`: taken only if the cursor is `from`, which then becomes `to`.
+///
+/// `count` is how many `records` yields, from 1 to [`BATCH_RECORDS_MAX`]. The answer comes as [`replies`]`(count)` replies.
+pub fn push<'a>(
+    out: &mut Vec<u8>,
+    names: &Names,
+    side: Side,
+    (from, to): (&str, &str),
+    records: impl Iterator<Item = &'a [u8]>,
+    count: usize,
+) {
+    assert!((1..=BATCH_RECORDS_MAX).contains(&count), "a push of {count} records");
+    let native = if count >= NATIVE_FROM { count - 1 } else { 0 };
+    let mut records = records;
+    if native > 0 {
+        out.extend_from_slice(b"*1\r\n$5\r\nMULTI\r\n");
+        head(out, b'*', native + 2);
+        argument(out, side.command());
+        argument(out, names.list.as_bytes());
+        for record in records.by_ref().take(native) {
+            argument(out, record);
+        }
+    }
+    head(out, b'*', 8 + count - native);
+    argument(out, b"EVAL");
+    argument(out, side.script());
+    argument(out, b"2");
+    argument(out, names.list.as_bytes());
+    argument(out, names.cursor.as_bytes());
+    argument(out, from.as_bytes());
+    argument(out, to.as_bytes());
+    argument(out, side.undo(native).to_string().as_bytes());
+    for record in records {
+        argument(out, record);
+    }
+    if native > 0 {
+        out.extend_from_slice(b"*1\r\n$4\r\nEXEC\r\n");
+    }
+}
+
+/// Appends a move of the cursor alone, for a stretch of the stream that held no record for this list.
+pub fn advance(out: &mut Vec<u8>, names: &Names, (from, to): (&str, &str)) {
+    head(out, b'*', 6);
+    argument(out, b"EVAL");
+    argument(out, include_bytes!("advance.lua").trim_ascii());
+    argument(out, b"1");
+    argument(out, names.cursor.as_bytes());
+    argument(out, from.as_bytes());
+    argument(out, to.as_bytes());
+}
+
+/// How many replies answer a push of `count` records; 0 stands for [`advance`].
+pub fn replies(count: usize) -> usize {
+    if count >= NATIVE_FROM { 4 } else { 1 }
+}
+
+/// `*N` or `$N` and CRLF.
+fn head(out: &mut Vec<u8>, kind: u8, value: usize) {
+    let mut digits = [0u8; 22];
+    let mut at = digits.len() - 2;
+    digits[at..].copy_from_slice(b"\r\n");
+    let mut rest = value;
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.push(kind);
+    out.extend_from_slice(&digits[at..]);
+}
+
+fn argument(out: &mut Vec<u8>, bytes: &[u8]) {
+    head(out, b'$', bytes.len());
+    out.extend_from_slice(bytes);
+    out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(list: &str) -> Names {
+        Names::new(list, "p").expect("a good name")
+    }
+
+    #[test]
+    fn the_cursor_lives_in_the_slot_of_its_list() {
+        assert_eq!(names("logs").cursor, "{logs}:cursor:p");
+        assert_eq!(names("{app}:logs").cursor, "{app}:logs:cursor:p");
+        assert_eq!(names("a{b").cursor, "{a{b}:cursor:p");
+        assert!(Names::new("a{}b", "p").is_err());
+        assert!(Names::new("a}b", "p").is_err());
+        assert!(Names::new("", "p").is_err());
+        assert!(Names::new("l", "").is_err());
+    }
+
+    #[test]
+    fn a_small_batch_is_one_command() {
+        let mut out = Vec::new();
+        push(&mut out, &names("l"), Side::Right, ("f", "t"), [&b"x\ny"[..]].into_iter(), 1);
+        let text = String::from_utf8(out).expect("text");
+        assert!(text.starts_with("*9\r\n$4\r\nEVAL\r\n"), "{text}");
+        assert!(text.ends_with("$1\r\nf\r\n$1\r\nt\r\n$2\r\n-1\r\n$3\r\nx\ny\r\n"), "{text}");
+        assert_eq!(replies(1), 1);
+    }
+
+    #[test]
+    fn a_large_batch_is_a_transaction_that_can_undo_itself() {
+        let mut out = Vec::new();
+        let records = [&b"r"[..]; 25];
+        push(&mut out, &names("l"), Side::Right, ("f", "t"), records.into_iter(), 25);
+        let text = String::from_utf8(out).expect("text");
+        assert!(text.starts_with("*1\r\n$5\r\nMULTI\r\n*26\r\n$5\r\nRPUSH\r\n$1\r\nl\r\n$1\r\nr\r\n"), "{text}");
+        assert!(text.ends_with("$3\r\n-25\r\n$1\r\nr\r\n*1\r\n$4\r\nEXEC\r\n"), "{text}");
+        assert_eq!(replies(25), 4);
+        assert_eq!(Side::Left.undo(24), 24);
+    }
+
+    #[test]
+    fn numbers_have_no_leading_zero() {
+        let mut out = Vec::new();
+        for n in [0, 9, 10, 123_456_789] {
+            head(&mut out, b'$', n);
+        }
+        assert_eq!(out, b"$0\r\n$9\r\n$10\r\n$123456789\r\n");
+    }
+}

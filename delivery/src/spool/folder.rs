@@ -1,0 +1,174 @@
+//! The spool's folder: names of files, what is found there at the start, creation and removal.
+
+use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use super::{Segment, SpoolConfig, SpoolError, Sync};
+use crate::position::Epoch;
+
+/// Where the kernel says which run of the machine this is.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+/// Files of ours that are no segments.
+const OURS: [&str; 6] = ["acked", "boot", "lock", "dead-letters.jsonl", "status.sock", "boot.new"];
+
+pub(super) struct Opened {
+    pub folder: File,
+    pub segments: Vec<Segment>,
+    /// The machine was restarted since the spool was last used.
+    pub restarted: bool,
+}
+
+/// Locks the folder and takes stock of it.
+pub(super) fn open(config: &SpoolConfig) -> Result<Opened, SpoolError> {
+    let path = &config.directory;
+    fs::create_dir_all(path).map_err(SpoolError::io("cannot create its folder", path))?;
+    let folder = File::open(path).map_err(SpoolError::io("cannot open its folder", path))?;
+    match folder.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(SpoolError::InUse { path: path.clone() }),
+        Err(TryLockError::Error(source)) => return Err(SpoolError::io("cannot lock its folder", path)(source)),
+    }
+    let segments = scan(path)?;
+    let restarted = restarted(path);
+    if config.sync != Sync::Never {
+        folder.sync_all().map_err(SpoolError::io("cannot sync its folder", path))?;
+    }
+    Ok(Opened { folder, segments, restarted })
+}
+
+/// The segments found, in the order of the stream. Everything else is left alone and named once.
+fn scan(path: &Path) -> Result<Vec<Segment>, SpoolError> {
+    let mut segments = Vec::new();
+    let mut foreign = Vec::new();
+    for entry in fs::read_dir(path).map_err(SpoolError::io("cannot list its folder", path))? {
+        let entry = entry.map_err(SpoolError::io("cannot list its folder", path))?;
+        let name = entry.file_name();
+        let meta = entry.metadata().map_err(SpoolError::io("cannot look at", &entry.path()))?;
+        match name.to_str().and_then(parse_name) {
+            Some((epoch, start)) if meta.is_file() => {
+                segments.push(Segment { epoch, start, end: start.saturating_add(meta.len()), acked: None });
+            }
+            _ if name.to_str().is_some_and(|name| OURS.contains(&name)) => {}
+            _ => foreign.push(name.to_string_lossy().into_owned()),
+        }
+    }
+    if !foreign.is_empty() {
+        foreign.sort();
+        log::warn!("the spool {} holds what is not ours, left alone: {}", path.display(), foreign.join(", "));
+    }
+    segments.sort_by_key(|segment| (segment.epoch, segment.start));
+    trim(&mut segments);
+    Ok(segments)
+}
+
+/// A file may be longer than the place to the next one only if somebody wrote into it: the surplus is not ours.
+fn trim(segments: &mut [Segment]) {
+    for index in 1..segments.len() {
+        let next = segments[index];
+        let this = &mut segments[index - 1];
+        if this.epoch != next.epoch {
+            continue;
+        }
+        if this.end > next.start {
+            log::error!(
+                "the spool's segment {} is {} bytes too long: what lies behind its end is left alone",
+                name(this.epoch, this.start),
+                this.end - next.start
+            );
+            this.end = next.start;
+        } else if this.end < next.start {
+            log::error!(
+                "the spool's segment {} is {} bytes too short: they are lost, what follows is delivered",
+                name(this.epoch, this.start),
+                next.start - this.end
+            );
+        }
+    }
+}
+
+/// `0123456789abcdef-00000000000000000042.seg`
+fn name(epoch: Epoch, start: u64) -> String {
+    format!("{epoch}-{start:020}.seg")
+}
+
+fn parse_name(name: &str) -> Option<(Epoch, u64)> {
+    let (epoch, start) = name.strip_suffix(".seg")?.split_once('-')?;
+    let parsed = (Epoch(u64::from_str_radix(epoch, 16).ok()?), start.parse().ok()?);
+    (self::name(parsed.0, parsed.1) == name).then_some(parsed)
+}
+
+pub(super) fn path(folder: &Path, epoch: Epoch, start: u64) -> PathBuf {
+    folder.join(name(epoch, start))
+}
+
+/// Opens the segment that is being written. Not in append mode: splice(2) refuses it.
+pub(super) fn reopen(folder: &Path, epoch: Epoch, start: u64) -> Result<File, SpoolError> {
+    let path = path(folder, epoch, start);
+    File::options().read(true).write(true).open(&path).map_err(SpoolError::io("cannot go on in", &path))
+}
+
+/// Creates a segment. With `durable` its name is on disk when this returns.
+pub(super) fn create(
+    folder: &Path,
+    handle: &File,
+    epoch: Epoch,
+    start: u64,
+    durable: bool,
+) -> Result<File, SpoolError> {
+    let path = path(folder, epoch, start);
+    let file = File::options().read(true).write(true).create_new(true).open(&path);
+    let file = file.map_err(SpoolError::io("cannot create", &path))?;
+    if durable {
+        handle.sync_all().map_err(SpoolError::io("cannot sync the folder of", &path))?;
+    }
+    Ok(file)
+}
+
+/// Removes a segment; one that is gone already is no error.
+pub(super) fn remove(folder: &Path, epoch: Epoch, start: u64) -> Result<(), SpoolError> {
+    let path = path(folder, epoch, start);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(SpoolError::io("cannot remove", &path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// True if the spool was last used in another run of the machine, or nobody noted in which.
+fn restarted(folder: &Path) -> bool {
+    match (fs::read(BOOT_ID), fs::read(folder.join("boot"))) {
+        (Ok(now), Ok(then)) => now != then,
+        (Ok(_), Err(_)) => true,
+        (Err(error), _) => {
+            log::warn!("{BOOT_ID} cannot be read ({error}): a restart of the machine will not be noticed");
+            false
+        }
+    }
+}
+
+/// Notes in which run of the machine the spool is used.
+pub(super) fn note_boot(folder: &Path) -> Result<(), SpoolError> {
+    let Ok(now) = fs::read(BOOT_ID) else { return Ok(()) };
+    let path = folder.join("boot");
+    if fs::read(&path).is_ok_and(|then| then == now) {
+        return Ok(());
+    }
+    let fresh = folder.join("boot.new");
+    fs::write(&fresh, now)
+        .and_then(|()| fs::rename(&fresh, &path))
+        .map_err(SpoolError::io("cannot note the machine's run in", &path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_sort_like_positions_and_nothing_else_is_a_segment() {
+        assert_eq!(name(Epoch(0xab), 42), "00000000000000ab-00000000000000000042.seg");
+        assert_eq!(parse_name("00000000000000ab-00000000000000000042.seg"), Some((Epoch(0xab), 42)));
+        for other in ["", "a.seg", "00000000000000ab-42.seg", "00000000000000AB-00000000000000000042.seg", "acked"] {
+            assert_eq!(parse_name(other), None, "{other}");
+        }
+    }
+}

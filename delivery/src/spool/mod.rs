@@ -1,0 +1,330 @@
+//! The spool: bytes of one stream on disk, until Redis has them.
+//!
+//! A folder holds segments, named by epoch and by the offset of their first byte. Bytes are appended to the last one
+//! and never change. The size of the last file is the length of the stream: there is no other record of it, so
+//! a killed process leaves nothing to repair. The format is in `docs/SPOOL.md`.
+//!
+//! One [`Writer`] grows the stream, one [`Reader`] follows it, and [`Spool`] is what they share.
+
+mod age;
+mod folder;
+mod mark;
+mod reader;
+mod writer;
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+pub use reader::{Read, Reader};
+pub use writer::{NoRoom, Writer};
+
+use crate::fault::{self, Place};
+use crate::position::{Epoch, Position};
+use crate::resume::Span;
+
+/// When bytes are forced to the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sync {
+    /// After each append: a power loss costs nothing that had been appended.
+    Always,
+    /// Every so often: a power loss costs at most this much time.
+    Interval(Duration),
+    /// Never: a power loss costs what the kernel had not written back, some 30 seconds.
+    Never,
+}
+
+/// How a spool behaves.
+#[derive(Debug, Clone)]
+pub struct SpoolConfig {
+    /// The folder. It is created if it is missing.
+    pub directory: PathBuf,
+    /// Bytes on disk, at most; then the writer has no room.
+    pub bytes_max: u64,
+    /// Bytes of a segment.
+    pub segment_bytes: u64,
+    /// When bytes are forced to the disk.
+    pub sync: Sync,
+    /// Confirmed bytes that are kept for a Redis that goes back to an earlier state, at most.
+    pub retention_bytes: u64,
+    /// How long they are kept, at most.
+    pub retention: Duration,
+}
+
+/// Why a spool cannot be used. Each says what and where.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    /// The folder or a file in it cannot be used.
+    #[error("the spool {what} {}", path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another process works on it.
+    #[error("the spool {} is in use by another process", path.display())]
+    InUse {
+        /// Its folder.
+        path: PathBuf,
+    },
+}
+
+impl SpoolError {
+    fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { what, path, source }
+    }
+}
+
+/// One file of the stream.
+#[derive(Debug, Clone, Copy)]
+struct Segment {
+    epoch: Epoch,
+    start: u64,
+    end: u64,
+    /// When all of it had been confirmed.
+    acked: Option<Instant>,
+}
+
+impl Segment {
+    fn bytes(&self) -> u64 {
+        self.end - self.start
+    }
+
+    fn last(&self) -> Position {
+        Position { epoch: self.epoch, offset: self.end }
+    }
+}
+
+#[derive(Debug)]
+struct State {
+    /// Oldest first, never empty.
+    segments: VecDeque<Segment>,
+    ages: age::Ages,
+    /// The furthest confirmed position that was noted, and whether it is on disk.
+    acked: Option<Position>,
+    acked_written: bool,
+    /// A file that interval syncing still has to force out.
+    unsynced: Option<Arc<File>>,
+    /// Set when the writer or the owner wants the reader to look up.
+    nudged: bool,
+}
+
+/// True if Redis has confirmed bytes behind the end of the last file: somebody cut it.
+fn is_cut(last: &Segment, acked: Option<Position>) -> bool {
+    acked.is_some_and(|acked| acked.epoch == last.epoch && acked > last.last())
+}
+
+/// What writer, reader and owner share.
+#[derive(Debug)]
+pub struct Spool {
+    config: SpoolConfig,
+    state: Mutex<State>,
+    news: Condvar,
+    opened: Position,
+    mark: mark::Mark,
+    /// Holds the lock on the folder as long as the spool lives.
+    folder: File,
+}
+
+impl Spool {
+    /// Opens the spool in `config.directory`, creating it if there is none. `now` and `unix_seconds` are the time.
+    ///
+    /// After a restart of the machine, or when the last file is shorter than Redis has confirmed, a new epoch begins: the old
+    /// one may have lost its end, and new bytes must not stand at positions that Redis has seen.
+    pub fn open(config: SpoolConfig, unix_seconds: u64, now: Instant) -> Result<(Arc<Self>, Writer), SpoolError> {
+        let opened = folder::open(&config)?;
+        let (mark, acked) = mark::Mark::open(&config.directory)?;
+        let mut segments: VecDeque<Segment> = opened.segments.into();
+        let durable = config.sync != Sync::Never;
+        let last = segments.back().copied();
+        let (file, segment) = match last.filter(|last| !opened.restarted && !is_cut(last, acked)) {
+            Some(last) => (folder::reopen(&config.directory, last.epoch, last.start)?, last),
+            None => {
+                let epoch = Epoch::after(last.map(|last| last.epoch), unix_seconds, fastrand::u32(..));
+                if last.is_some() {
+                    log::info!("the spool {} begins epoch {epoch}: its end may be missing", config.directory.display());
+                }
+                let file = folder::create(&config.directory, &opened.folder, epoch, 0, durable)?;
+                let segment = Segment { epoch, start: 0, end: 0, acked: None };
+                segments.push_back(segment);
+                (file, segment)
+            }
+        };
+        folder::note_boot(&config.directory)?;
+        let mut ages = age::Ages::default();
+        ages.grew(segment.last(), now);
+        let spool = Arc::new(Self {
+            opened: segment.last(),
+            state: Mutex::new(State { segments, ages, acked, acked_written: true, unsynced: None, nudged: false }),
+            news: Condvar::new(),
+            mark,
+            folder: opened.folder,
+            config,
+        });
+        let writer = Writer::new(Arc::clone(&spool), file, segment.epoch, segment.start, segment.end);
+        Ok((spool, writer))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic of the other thread leaves plain numbers behind, each of them valid.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How it is configured.
+    pub fn config(&self) -> &SpoolConfig {
+        &self.config
+    }
+
+    /// Where the stream ended when this process opened it.
+    pub fn opened(&self) -> Position {
+        self.opened
+    }
+
+    /// One past the last byte.
+    pub fn end(&self) -> Position {
+        let state = self.state();
+        state.segments[state.segments.len() - 1].last()
+    }
+
+    /// Bytes on disk.
+    pub fn bytes(&self) -> u64 {
+        self.state().segments.iter().map(Segment::bytes).sum()
+    }
+
+    /// Bytes that lie between `position` and the end.
+    pub fn bytes_after(&self, position: Position) -> u64 {
+        let state = self.state();
+        let after = |s: &Segment| match s.last() <= position {
+            true => 0,
+            false if s.epoch == position.epoch => s.end - position.offset.clamp(s.start, s.end),
+            false => s.bytes(),
+        };
+        state.segments.iter().map(after).sum()
+    }
+
+    /// What it has, oldest first, one entry for each epoch without the gaps within it.
+    pub fn held(&self) -> Vec<Span> {
+        let mut held: Vec<Span> = Vec::new();
+        for segment in &self.state().segments {
+            match held.last_mut() {
+                Some(span) if span.epoch == segment.epoch => span.end = segment.end,
+                _ => held.push(Span { epoch: segment.epoch, start: segment.start, end: segment.end }),
+            }
+        }
+        held
+    }
+
+    /// How long the oldest byte after `position` has been here; zero if there is none.
+    pub fn age_after(&self, position: Position, now: Instant) -> Duration {
+        self.state().ages.after(position, now)
+    }
+
+    /// The furthest position that Redis is known to have confirmed, this process and earlier ones taken together.
+    pub fn acked(&self) -> Option<Position> {
+        self.state().acked
+    }
+
+    /// Waits until the stream reaches beyond `position`, somebody calls [`nudge`](Self::nudge), or `limit` has passed.
+    /// True if there is something to read.
+    pub fn wait(&self, position: Position, limit: Duration) -> bool {
+        let beyond = |state: &State| {
+            let filled = state.segments.iter().rev().find(|segment| segment.bytes() > 0);
+            filled.is_some_and(|segment| segment.last() > position)
+        };
+        let waiting = |state: &mut State| !beyond(state) && !state.nudged;
+        let guard = self.state();
+        let (mut state, _) =
+            self.news.wait_timeout_while(guard, limit, waiting).unwrap_or_else(PoisonError::into_inner);
+        state.nudged = false;
+        beyond(&state)
+    }
+
+    /// Wakes the one who waits.
+    pub fn nudge(&self) {
+        self.state().nudged = true;
+        self.news.notify_all();
+    }
+
+    /// Redis has confirmed everything before `position`. Frees what is no longer wanted; the writer's segment stays.
+    ///
+    /// Deleting happens outside of the lock, so the writer never waits for the disk. An error leaves the file for the next time.
+    pub fn release(&self, position: Position, now: Instant) -> Result<(), SpoolError> {
+        {
+            let mut state = self.state();
+            state.acked_written &= state.acked == Some(position);
+            state.acked = Some(position);
+            state.ages.forget_before(position);
+            let writing = state.segments.len() - 1;
+            for segment in state.segments.iter_mut().take(writing) {
+                if segment.last() <= position && segment.acked.is_none() {
+                    segment.acked = Some(now);
+                }
+            }
+        }
+        self.free(|retained, segment| {
+            retained > self.config.retention_bytes
+                || segment.acked.is_some_and(|acked| now.duration_since(acked) >= self.config.retention)
+        })
+    }
+
+    /// Frees all that is confirmed, whatever the retention: the disk is full.
+    fn free_all_acked(&self) -> Result<(), SpoolError> {
+        self.free(|_, _| true)
+    }
+
+    fn free(&self, surplus: impl Fn(u64, &Segment) -> bool) -> Result<(), SpoolError> {
+        loop {
+            let gone = {
+                let state = self.state();
+                let acked = state.segments.iter().filter(|segment| segment.acked.is_some());
+                let retained = acked.map(Segment::bytes).sum();
+                let first = state.segments[0];
+                if state.segments.len() < 2 || first.acked.is_none() || !surplus(retained, &first) {
+                    return Ok(());
+                }
+                first
+            };
+            // The mark must never point before the first byte that is left without being known to be old.
+            self.write_mark()?;
+            fault::pass(Place::SpoolBeforeFree);
+            folder::remove(&self.config.directory, gone.epoch, gone.start)?;
+            fault::pass(Place::SpoolAfterFree);
+            let mut state = self.state();
+            if state.segments.front().is_some_and(|s| (s.epoch, s.start) == (gone.epoch, gone.start)) {
+                state.segments.pop_front();
+            }
+        }
+    }
+
+    /// Writes the confirmed position to disk if it moved. It is a hint that is needed only when Redis loses the cursor.
+    pub fn write_mark(&self) -> Result<(), SpoolError> {
+        let acked = {
+            let mut state = self.state();
+            if state.acked_written {
+                return Ok(());
+            }
+            state.acked_written = true;
+            state.acked
+        };
+        acked.map_or(Ok(()), |acked| self.mark.write(acked))
+    }
+
+    /// Forces to disk what interval syncing has left so far.
+    pub fn sync_now(&self) -> Result<(), SpoolError> {
+        let file = self.state().unsynced.take();
+        match file {
+            Some(file) => file.sync_data().map_err(SpoolError::io("cannot be synced in", &self.config.directory)),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
