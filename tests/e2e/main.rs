@@ -1,1 +1,3 @@
-//! End-to-end tests.
+//! End-to-end tests against real peers.
+
+mod harness;

@@ -1,1 +1,13 @@
-//! Harness.
+//! The harness of the end-to-end tests: real peers in a private folder, and the verdict over what they left.
+//!
+//! A test makes a [`Scene`](child::Scene) first and everything else in it. Whatever is started lives in a
+//! [`Guarded`](child::Guarded) child, which dies with the test. Nothing sleeps for a fixed time:
+//! [`until`](child::until) polls for a fact and names it when it does not come.
+
+pub mod bridge;
+pub mod child;
+pub mod ledger;
+pub mod pipe;
+pub mod proxy;
+pub mod redis;
+pub mod rsyslog;

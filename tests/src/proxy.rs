@@ -1,0 +1,310 @@
+//! A proxy between the bridge and Redis that has faults on demand. Unix socket to unix socket, threads only.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::Shutdown;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::child::Scene;
+
+/// How often a waiting thread looks whether the mode has changed.
+const TICK: Duration = Duration::from_millis(20);
+
+/// What the proxy does with the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Everything passes.
+    Pass,
+    /// Requests reach Redis, its replies are dropped; so long after the first dropped one the connection is cut.
+    SwallowReplies(Duration),
+    /// So many bytes of requests, counted from here on, still reach Redis; then the connection is cut in the middle.
+    CutRequest(u64),
+    /// Each block of replies is held back for so long.
+    DelayReplies(Duration),
+    /// Connections that exist are cut, new ones are closed at once.
+    Refuse,
+}
+
+/// The proxy; it ends with the value.
+#[derive(Debug)]
+pub struct Proxy {
+    socket: PathBuf,
+    shared: Arc<Shared>,
+    acceptor: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    redis: PathBuf,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    mode: Mode,
+    /// The mode goes back to `Pass` when its fault has happened.
+    once: bool,
+    /// Request bytes that may still pass, for `CutRequest`.
+    budget: u64,
+    stopping: bool,
+    connections: u64,
+    faults: u64,
+    open: Vec<(u64, UnixStream, UnixStream)>,
+}
+
+impl Proxy {
+    /// A proxy in front of the socket `redis`, in the mode [`Mode::Pass`].
+    pub fn start(scene: &Scene, redis: &Path) -> Self {
+        let socket = scene.socket("proxy.sock");
+        let listener = UnixListener::bind(&socket).expect("cannot listen");
+        let state = State {
+            mode: Mode::Pass,
+            once: false,
+            budget: 0,
+            stopping: false,
+            connections: 0,
+            faults: 0,
+            open: Vec::new(),
+        };
+        let shared = Arc::new(Shared {
+            redis: redis.to_path_buf(),
+            state: Mutex::new(state),
+        });
+        let acceptor = thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || accept(&shared, &listener)
+        });
+        Self {
+            socket,
+            shared,
+            acceptor: Some(acceptor),
+        }
+    }
+
+    /// Where it listens.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Changes the mode, for open connections too.
+    pub fn set(&self, mode: Mode) {
+        self.change(mode, false);
+    }
+
+    /// Changes the mode until its fault has happened once; then everything passes again.
+    pub fn once(&self, mode: Mode) {
+        assert!(
+            matches!(mode, Mode::SwallowReplies(_) | Mode::CutRequest(_)),
+            "{mode:?} has no end of its own"
+        );
+        self.change(mode, true);
+    }
+
+    fn change(&self, mode: Mode, once: bool) {
+        let mut state = self.shared.lock();
+        (state.mode, state.once) = (mode, once);
+        match mode {
+            Mode::CutRequest(bytes) => state.budget = bytes,
+            Mode::Refuse => state.cut_all(),
+            Mode::Pass | Mode::SwallowReplies(_) | Mode::DelayReplies(_) => {}
+        }
+    }
+
+    /// The mode it is in now.
+    pub fn mode(&self) -> Mode {
+        self.shared.lock().mode
+    }
+
+    /// Cuts all connections that are open.
+    pub fn cut(&self) {
+        self.shared.lock().cut_all();
+    }
+
+    /// Connections accepted so far, refused ones included.
+    pub fn connections(&self) -> u64 {
+        self.shared.lock().connections
+    }
+
+    /// Faults so far: connections whose replies were swallowed, or whose request was cut.
+    pub fn faults(&self) -> u64 {
+        self.shared.lock().faults
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        {
+            let mut state = self.shared.lock();
+            state.stopping = true;
+            state.cut_all();
+        }
+        let _ = UnixStream::connect(&self.socket); // wakes the acceptor
+        if let Some(acceptor) = self.acceptor.take() {
+            let _ = acceptor.join();
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn cut_all(&mut self) {
+        for (_, client, redis) in self.open.drain(..) {
+            cut(&client, &redis);
+        }
+    }
+
+    fn fault(&mut self) {
+        self.faults += 1;
+        if self.once {
+            (self.mode, self.once) = (Mode::Pass, false);
+        }
+    }
+}
+
+fn cut(a: &UnixStream, b: &UnixStream) {
+    let _ = a.shutdown(Shutdown::Both);
+    let _ = b.shutdown(Shutdown::Both);
+}
+
+fn accept(shared: &Arc<Shared>, listener: &UnixListener) {
+    let mut threads = Vec::new();
+    for client in listener.incoming() {
+        let Ok(client) = client else { continue };
+        let redis = UnixStream::connect(&shared.redis); // may wait, so not under the lock
+        let mut state = shared.lock();
+        if state.stopping {
+            break;
+        }
+        state.connections += 1;
+        if state.mode == Mode::Refuse {
+            continue;
+        }
+        let Ok(redis) = redis else { continue };
+        for stream in [&client, &redis] {
+            stream
+                .set_read_timeout(Some(TICK))
+                .expect("a timeout can be set");
+        }
+        let copy = |stream: &UnixStream| stream.try_clone().expect("a stream can be cloned");
+        let id = state.connections;
+        state.open.push((id, copy(&client), copy(&redis)));
+        drop(state);
+        for way in [Way::Requests, Way::Replies] {
+            let (shared, client, redis) = (Arc::clone(shared), copy(&client), copy(&redis));
+            threads.push(thread::spawn(move || {
+                match way {
+                    Way::Requests => requests(&shared, &client, &redis),
+                    Way::Replies => replies(&shared, &redis, &client),
+                }
+                cut(&client, &redis);
+                shared.lock().open.retain(|(other, ..)| *other != id);
+            }));
+        }
+    }
+    for thread in threads {
+        let _ = thread.join();
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Way {
+    Requests,
+    Replies,
+}
+
+/// What a read gave.
+enum Got {
+    Bytes(usize),
+    Nothing,
+    End,
+}
+
+fn read(mut from: &UnixStream, block: &mut [u8]) -> Got {
+    match from.read(block) {
+        Ok(0) => Got::End,
+        Ok(n) => Got::Bytes(n),
+        Err(e)
+            if matches!(
+                e.kind(),
+                ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+            ) =>
+        {
+            Got::Nothing
+        }
+        Err(_) => Got::End,
+    }
+}
+
+fn requests(shared: &Shared, client: &UnixStream, mut redis: &UnixStream) {
+    let mut block = vec![0; 64 * 1024];
+    loop {
+        let n = match read(client, &mut block) {
+            Got::Bytes(n) => n,
+            Got::Nothing => continue,
+            Got::End => return,
+        };
+        let (pass, last) = {
+            let mut state = shared.lock();
+            if matches!(state.mode, Mode::CutRequest(_)) {
+                let pass = (n as u64).min(state.budget);
+                state.budget -= pass;
+                let last = pass < n as u64;
+                if last {
+                    state.fault();
+                }
+                (pass as usize, last)
+            } else {
+                (n, false)
+            }
+        };
+        if redis.write_all(&block[..pass]).is_err() || last {
+            return;
+        }
+    }
+}
+
+fn replies(shared: &Shared, redis: &UnixStream, mut client: &UnixStream) {
+    let mut block = vec![0; 64 * 1024];
+    // Once a reply is swallowed the stream is out of step, so it stays so until the cut.
+    let mut cut_at: Option<Instant> = None;
+    loop {
+        if cut_at.is_some_and(|at| Instant::now() >= at) {
+            return;
+        }
+        let n = match read(redis, &mut block) {
+            Got::Bytes(n) => n,
+            Got::Nothing => continue,
+            Got::End => return,
+        };
+        if cut_at.is_some() {
+            continue;
+        }
+        let mode = {
+            let mut state = shared.lock();
+            let mode = state.mode;
+            if matches!(mode, Mode::SwallowReplies(_)) {
+                state.fault();
+            }
+            mode
+        };
+        match mode {
+            Mode::SwallowReplies(after) => {
+                cut_at = Some(Instant::now() + after);
+                continue;
+            }
+            Mode::DelayReplies(by) => thread::sleep(by),
+            Mode::Pass | Mode::CutRequest(_) | Mode::Refuse => {}
+        }
+        if client.write_all(&block[..n]).is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! A private rsyslogd, and the syslog frames that it is fed with.
+
+use std::fs;
+use std::io::{BufWriter, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use nix::sys::signal::Signal;
+
+use crate::child::{Guarded, PATIENCE, Scene, listening, until};
+
+/// The stock daemon.
+pub const RSYSLOGD: &str = "/usr/sbin/rsyslogd";
+
+/// In a configuration text: the private work directory of this rsyslogd.
+pub const WORK: &str = "@WORK@";
+
+/// What an [`Rsyslogd`] is started with.
+#[derive(Clone, Debug)]
+pub struct RsyslogdSetup {
+    scene: Scene,
+    name: String,
+    program: PathBuf,
+    modules: Option<PathBuf>,
+    text: String,
+    ports: Vec<u16>,
+}
+
+impl RsyslogdSetup {
+    /// Adds configuration text. [`WORK`] in it stands for the private work directory.
+    #[must_use]
+    pub fn text(mut self, text: &str) -> Self {
+        self.text.push_str(text);
+        self.text.push('\n');
+        self
+    }
+
+    /// Adds the text of a configuration file.
+    #[must_use]
+    pub fn file(self, path: &Path) -> Self {
+        let text = fs::read_to_string(path)
+            .unwrap_or_else(|e| panic!("cannot read {}: {e}", path.display()));
+        self.text(&text)
+    }
+
+    /// Replaces a part of what was added so far, such as a path or a port; panics if it is not there.
+    #[must_use]
+    #[track_caller]
+    pub fn replace(mut self, from: &str, to: &str) -> Self {
+        assert!(
+            self.text.contains(from),
+            "the configuration has no {from:?}:\n{}",
+            self.text
+        );
+        self.text = self.text.replace(from, to);
+        self
+    }
+
+    /// The start waits until it listens on this TCP port.
+    #[must_use]
+    pub fn listens(mut self, port: u16) -> Self {
+        self.ports.push(port);
+        self
+    }
+
+    /// Another folder to load modules from (`-M`).
+    #[must_use]
+    pub fn modules(mut self, dir: &Path) -> Self {
+        self.modules = Some(dir.to_path_buf());
+        self
+    }
+
+    /// Another rsyslogd than the stock one.
+    #[must_use]
+    pub fn program(mut self, program: &Path) -> Self {
+        self.program = program.to_path_buf();
+        self
+    }
+
+    /// The private work directory (queue files, state files).
+    pub fn work_dir(&self) -> PathBuf {
+        self.scene.folder(&format!("{}-work", self.name))
+    }
+
+    /// Writes the configuration file and returns its path.
+    pub fn write(&self) -> PathBuf {
+        let work = self.work_dir();
+        let text = self
+            .text
+            .replace(WORK, work.to_str().expect("a plain path"));
+        self.scene.write(&format!("{}.conf", self.name), text)
+    }
+
+    /// Starts it and waits until it runs and listens.
+    pub fn start(self) -> Rsyslogd {
+        let config = self.write();
+        let pid_file = self.scene.file(&format!("{}.pid", self.name));
+        let mut rsyslogd = Rsyslogd {
+            setup: self,
+            config,
+            pid_file,
+            child: None,
+        };
+        rsyslogd.start();
+        rsyslogd
+    }
+}
+
+/// An rsyslogd of this test alone, in the foreground. It ends with the value.
+#[derive(Debug)]
+pub struct Rsyslogd {
+    setup: RsyslogdSetup,
+    config: PathBuf,
+    pid_file: PathBuf,
+    child: Option<Guarded>,
+}
+
+impl Rsyslogd {
+    /// Begins an rsyslogd with an empty configuration. `name` is unique in the scene.
+    pub fn setup(scene: &Scene, name: &str) -> RsyslogdSetup {
+        RsyslogdSetup {
+            scene: scene.clone(),
+            name: name.to_owned(),
+            program: RSYSLOGD.into(),
+            modules: None,
+            text: String::new(),
+            ports: Vec::new(),
+        }
+    }
+
+    /// Starts it and waits until it runs and listens.
+    pub fn start(&mut self) {
+        let _ = fs::remove_file(&self.pid_file);
+        let mut command = Command::new(&self.setup.program);
+        command
+            .arg("-n")
+            .arg("-f")
+            .arg(&self.config)
+            .arg("-i")
+            .arg(&self.pid_file);
+        if let Some(modules) = &self.setup.modules {
+            command.arg("-M").arg(modules);
+        }
+        self.child = Some(self.setup.scene.spawn(&self.setup.name, command));
+        until(
+            &format!("rsyslogd {} to run and listen", self.setup.name),
+            PATIENCE,
+            || {
+                if let Some(status) = self.child().ended() {
+                    panic!(
+                        "rsyslogd {} ended at its start ({status}):\n{}",
+                        self.setup.name,
+                        self.log()
+                    );
+                }
+                let runs = fs::metadata(&self.pid_file).is_ok_and(|file| file.len() > 0);
+                (runs && self.setup.ports.iter().all(|&port| listening(port))).then_some(())
+            },
+        );
+    }
+
+    /// Its process.
+    pub fn child(&mut self) -> &mut Guarded {
+        self.child.as_mut().expect("rsyslogd is not running")
+    }
+
+    /// The configuration file.
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// The private work directory.
+    pub fn work_dir(&self) -> PathBuf {
+        self.setup.work_dir()
+    }
+
+    /// What it wrote to stderr, all starts together.
+    pub fn log(&self) -> String {
+        self.setup.scene.log(&self.setup.name)
+    }
+
+    /// SIGHUP: it closes its files and pipes.
+    pub fn hup(&mut self) {
+        self.child().signal(Signal::SIGHUP);
+    }
+
+    /// SIGTERM, then waits until it has ended.
+    pub fn term(&mut self) {
+        self.child().term(PATIENCE);
+    }
+
+    /// Kills it with SIGKILL.
+    pub fn kill9(&mut self) {
+        self.child().kill9();
+    }
+
+    /// A clean stop and a new start with the same configuration and work directory.
+    pub fn restart(&mut self) {
+        self.term();
+        self.start();
+    }
+}
+
+/// Has rsyslogd check a configuration (`-N1`); gives back what it complained about.
+pub fn rsyslogd_n1(config: &Path) -> Result<(), String> {
+    let output = Command::new(RSYSLOGD)
+        .args(["-N1", "-f"])
+        .arg(config)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|e| {
+            panic!("cannot run {RSYSLOGD}: {e}. This test needs it; it is never skipped.")
+        });
+    let said = String::from_utf8_lossy(&output.stderr).into_owned()
+        + &String::from_utf8_lossy(&output.stdout);
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(said)
+    }
+}
+
+/// Sends each line as one LF-framed syslog message over one TCP connection (imptcp, imtcp), then closes it.
+pub fn send_tcp<L: AsRef<[u8]>>(port: u16, lines: impl IntoIterator<Item = L>) {
+    let stream = TcpStream::connect(("127.0.0.1", port)).expect("cannot connect to rsyslogd");
+    let mut out = BufWriter::with_capacity(64 * 1024, stream);
+    for line in lines {
+        out.write_all(line.as_ref())
+            .and_then(|()| out.write_all(b"\n"))
+            .expect("cannot send to rsyslogd");
+    }
+    out.flush().expect("cannot send to rsyslogd");
+}
