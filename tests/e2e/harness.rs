@@ -21,10 +21,7 @@ fn redis_keeps_its_data_over_a_kill() {
     }
     redis.restart();
     assert_eq!(redis.llen("list"), 100);
-    Ledger::new()
-        .sent(&records, 0..100)
-        .judge(redis.list("list"))
-        .assert_clean();
+    Ledger::new().sent(&records, 0..100).judge(redis.list("list")).assert_clean();
     redis.shutdown();
 }
 
@@ -38,34 +35,20 @@ fn redis_reads_a_long_list_in_chunks() {
         words.extend((from..from + 5_000).map(|n| records.element(n)));
         redis.cmd(&words);
     }
-    Ledger::new()
-        .sent(&records, 0..25_000)
-        .judge(redis.list("list"))
-        .assert_clean();
+    Ledger::new().sent(&records, 0..25_000).judge(redis.list("list")).assert_clean();
 }
 
 #[test]
 fn redis_asks_for_a_password_on_tcp_and_has_a_replica() {
     let scene = Scene::new();
-    let primary = Redis::setup(&scene)
-        .tcp()
-        .password("a \"secret\"")
-        .acl("other", "on >word ~* +@all")
-        .start();
-    let replica = Redis::setup(&scene)
-        .name("replica")
-        .replica_of(&primary)
-        .start();
+    let primary = Redis::setup(&scene).tcp().password("a \"secret\"").acl("other", "on >word ~* +@all").start();
+    let replica = Redis::setup(&scene).name("replica").replica_of(&primary).start();
     primary.cmd(&["SET", "key", "value"]);
-    until("the replica to have the key", PATIENCE, || {
-        replica.get("key").filter(|value| value == b"value")
-    });
+    until("the replica to have the key", PATIENCE, || replica.get("key").filter(|value| value == b"value"));
     let port = primary.port().expect("it listens on TCP");
-    let stranger =
-        redis::Client::open(("127.0.0.1", port)).and_then(|client| client.get_connection());
-    let refused = stranger
-        .and_then(|mut c| redis::cmd("PING").query::<Value>(&mut c))
-        .expect_err("it needs no password");
+    let stranger = redis::Client::open(("127.0.0.1", port)).and_then(|client| client.get_connection());
+    let refused =
+        stranger.and_then(|mut c| redis::cmd("PING").query::<Value>(&mut c)).expect_err("it needs no password");
     assert!(refused.to_string().contains("NOAUTH"), "{refused}");
 }
 
@@ -101,14 +84,8 @@ fn rsyslogd_writes_through_ompipe_into_a_pipe() {
     rsyslogd.restart();
     send_tcp(port, (50..100).map(|n| records.syslog(n)));
     lines.extend(reader.lines(50));
-    assert!(
-        lines.iter().all(|line| line.starts_with(b"~16|6|")),
-        "not the bridge's template"
-    );
-    Ledger::new()
-        .sent_numbers("omp", 0..100)
-        .judge(&lines)
-        .assert_clean();
+    assert!(lines.iter().all(|line| line.starts_with(b"~16|6|")), "not the bridge's template");
+    Ledger::new().sent_numbers("omp", 0..100).judge(&lines).assert_clean();
     rsyslogd.term();
 }
 
@@ -132,10 +109,7 @@ fn the_writer_waits_for_room_and_counts() {
     while writer.try_write(&records.record(full)).is_some() {
         full += 1;
     }
-    assert!(
-        full >= 64 * 1024 / 4096 * 40 - 40,
-        "the pipe took only {full} records"
-    );
+    assert!(full >= 64 * 1024 / 4096 * 40 - 40, "the pipe took only {full} records");
     assert_eq!(writer.stalls, 1);
     let found = std::thread::scope(|threads| {
         let found = threads.spawn(|| reader.lines(2_000));
@@ -143,22 +117,15 @@ fn the_writer_waits_for_room_and_counts() {
         found.join().expect("the reader")
     });
     assert_eq!((writer.written, writer.torn), (2_000 - full, 0));
-    Ledger::new()
-        .sent(&records, 0..2_000)
-        .judge(found)
-        .assert_clean();
+    Ledger::new().sent(&records, 0..2_000).judge(found).assert_clean();
     assert!(writer.is_empty());
 }
 
 /// RPUSH through the proxy, on a connection of its own.
 fn push(proxy: &Proxy, element: &[u8]) -> Result<i64, redis::RedisError> {
     let url = format!("unix://{}", proxy.socket().display());
-    let mut connection =
-        redis::Client::open(url)?.get_connection_with_timeout(Duration::from_secs(5))?;
-    redis::cmd("RPUSH")
-        .arg("list")
-        .arg(element)
-        .query(&mut connection)
+    let mut connection = redis::Client::open(url)?.get_connection_with_timeout(Duration::from_secs(5))?;
+    redis::cmd("RPUSH").arg("list").arg(element).query(&mut connection)
 }
 
 #[test]
@@ -167,24 +134,14 @@ fn the_proxy_swallows_a_reply_after_redis_executed() {
     let redis = Redis::setup(&scene).start();
     let proxy = Proxy::start(&scene, redis.socket());
     let url = format!("unix://{}", proxy.socket().display());
-    let mut connection = redis::Client::open(url)
-        .and_then(|client| client.get_connection())
-        .expect("a connection");
-    let mut rpush = |element: &str| {
-        redis::cmd("RPUSH")
-            .arg("list")
-            .arg(element)
-            .query::<i64>(&mut connection)
-    };
+    let mut connection = redis::Client::open(url).and_then(|client| client.get_connection()).expect("a connection");
+    let mut rpush = |element: &str| redis::cmd("RPUSH").arg("list").arg(element).query::<i64>(&mut connection);
     assert_eq!(rpush("one").expect("it passes"), 1);
     proxy.once(Mode::SwallowReplies(Duration::ZERO));
     rpush("two").expect_err("the reply was swallowed");
     assert_eq!((proxy.faults(), proxy.mode()), (1, Mode::Pass));
     assert_eq!(push(&proxy, b"three").expect("it passes again"), 3);
-    assert_eq!(
-        redis.list("list"),
-        [b"one".to_vec(), b"two".to_vec(), b"three".to_vec()]
-    );
+    assert_eq!(redis.list("list"), [b"one".to_vec(), b"two".to_vec(), b"three".to_vec()]);
 }
 
 #[test]
@@ -207,21 +164,9 @@ fn the_proxy_cuts_delays_and_refuses() {
 fn the_bridge_is_built_beside_this_test_and_configured_privately() {
     let scene = Scene::new();
     let redis = Redis::setup(&scene).password("secret").prepare();
-    let bridge = Bridge::config(&scene)
-        .redis(&redis)
-        .set("batch.records-max", 100)
-        .prepare();
-    assert!(
-        bridge
-            .command(&["run"])
-            .get_program()
-            .to_string_lossy()
-            .contains("fifo-bridge")
-    );
-    let table: toml::Table = std::fs::read_to_string(bridge.file())
-        .expect("a file")
-        .parse()
-        .expect("TOML");
+    let bridge = Bridge::config(&scene).redis(&redis).set("batch.records-max", 100).prepare();
+    assert!(bridge.command(&["run"]).get_program().to_string_lossy().contains("fifo-bridge"));
+    let table: toml::Table = std::fs::read_to_string(bridge.file()).expect("a file").parse().expect("TOML");
     assert_eq!(table["batch"]["records-max"].as_integer(), Some(100));
     assert_eq!(table["redis"]["password"].as_str(), Some("secret"));
     assert!(bridge.fifo().starts_with(scene.path()) && bridge.spool().starts_with(scene.path()));

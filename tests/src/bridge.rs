@@ -23,12 +23,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(10);
 /// It is a copy of its own: a plain `cargo build` beside the tests does not replace it.
 pub fn binary() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        build(
-            &["--features", "fault-points"],
-            "fifo-bridge-with-fault-points",
-        )
-    })
+    BUILT.get_or_init(|| build(&["--features", "fault-points"], "fifo-bridge-with-fault-points"))
 }
 
 /// The fifo-bridge as people get it, without fault points, in the profile that this program was built in.
@@ -41,44 +36,24 @@ pub fn plain_binary() -> &'static Path {
 fn profile_dir() -> PathBuf {
     let program = std::env::current_exe().expect("the running program has a path");
     let dir = program.parent().expect("it is in a folder");
-    let dir = if dir.ends_with("deps") {
-        dir.parent().expect("deps is in a folder")
-    } else {
-        dir
-    };
+    let dir = if dir.ends_with("deps") { dir.parent().expect("deps is in a folder") } else { dir };
     dir.to_path_buf()
 }
 
 fn build(features: &[&str], name: &str) -> PathBuf {
     let dir = profile_dir();
-    let profile = match dir
-        .file_name()
-        .and_then(|name| name.to_str())
-        .expect("a profile has a name")
-    {
+    let profile = match dir.file_name().and_then(|name| name.to_str()).expect("a profile has a name") {
         "debug" => "dev",
         other => other,
     };
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
-        .args([
-            "build",
-            "--quiet",
-            "--locked",
-            "--package",
-            "fifo-bridge",
-            "--bin",
-            "fifo-bridge",
-        ])
+        .args(["build", "--quiet", "--locked", "--package", "fifo-bridge", "--bin", "fifo-bridge"])
         .args(["--profile", profile])
         .arg("--target-dir")
         .arg(dir.parent().expect("a profile is in the target folder"))
         .args(features)
-        .current_dir(
-            Path::new(env!("CARGO_MANIFEST_DIR"))
-                .parent()
-                .expect("the workspace"),
-        )
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace"))
         .stdin(Stdio::null())
         .status()
         .expect("cannot run cargo");
@@ -134,31 +109,17 @@ impl BridgeConfig {
     /// Sets `section.key`, for example `.set("batch.records-max", 100)`.
     #[must_use]
     pub fn set(mut self, name: &str, value: impl Into<toml::Value>) -> Self {
-        let (section, key) = name
-            .split_once('.')
-            .expect("a setting is named section.key");
-        let section = self
-            .table
-            .entry(section)
-            .or_insert_with(|| toml::Table::new().into());
-        section
-            .as_table_mut()
-            .expect("a section")
-            .insert(key.to_owned(), value.into());
+        let (section, key) = name.split_once('.').expect("a setting is named section.key");
+        let section = self.table.entry(section).or_insert_with(|| toml::Table::new().into());
+        section.as_table_mut().expect("a section").insert(key.to_owned(), value.into());
         self
     }
 
     /// Takes a setting out again, so that the default holds.
     #[must_use]
     pub fn unset(mut self, name: &str) -> Self {
-        let (section, key) = name
-            .split_once('.')
-            .expect("a setting is named section.key");
-        if let Some(section) = self
-            .table
-            .get_mut(section)
-            .and_then(toml::Value::as_table_mut)
-        {
+        let (section, key) = name.split_once('.').expect("a setting is named section.key");
+        if let Some(section) = self.table.get_mut(section).and_then(toml::Value::as_table_mut) {
             section.remove(key);
         }
         self
@@ -177,9 +138,7 @@ impl BridgeConfig {
     }
 
     fn text(&self, name: &str) -> PathBuf {
-        let (section, key) = name
-            .split_once('.')
-            .expect("a setting is named section.key");
+        let (section, key) = name.split_once('.').expect("a setting is named section.key");
         self.table[section][key].as_str().expect("a path").into()
     }
 
@@ -198,14 +157,8 @@ impl BridgeConfig {
 
     /// Writes the configuration file; nothing is started.
     pub fn prepare(self) -> Bridge {
-        let file = self
-            .scene
-            .write(&format!("{}.toml", self.name), self.toml());
-        Bridge {
-            config: self,
-            file,
-            child: None,
-        }
+        let file = self.scene.write(&format!("{}.toml", self.name), self.toml());
+        Bridge { config: self, file, child: None }
     }
 
     /// Starts it and waits until it is ready.
@@ -266,38 +219,18 @@ impl Bridge {
     pub fn command(&self, words: &[&str]) -> Command {
         let program = self.config.program.as_deref().unwrap_or_else(|| binary());
         let mut command = Command::new(program);
-        command
-            .args(words)
-            .arg("--config")
-            .arg(&self.file)
-            .stdin(Stdio::null());
-        for name in [
-            "JOURNAL_STREAM",
-            "NOTIFY_SOCKET",
-            "LISTEN_FDS",
-            "LISTEN_PID",
-            "CREDENTIALS_DIRECTORY",
-        ] {
+        command.args(words).arg("--config").arg(&self.file).stdin(Stdio::null());
+        for name in ["JOURNAL_STREAM", "NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "CREDENTIALS_DIRECTORY"] {
             command.env_remove(name);
         }
-        command.env(
-            "RUNTIME_DIRECTORY",
-            self.config.scene.file(&self.config.name),
-        );
-        command.envs(
-            self.config
-                .environment
-                .iter()
-                .map(|(name, value)| (name, value)),
-        );
+        command.env("RUNTIME_DIRECTORY", self.config.scene.file(&self.config.name));
+        command.envs(self.config.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 
     /// Runs `fifo-bridge WORDS --config FILE` to its end, for example `check` or `config`.
     pub fn run(&self, words: &[&str]) -> Output {
-        self.command(words)
-            .output()
-            .expect("cannot run fifo-bridge")
+        self.command(words).output().expect("cannot run fifo-bridge")
     }
 
     /// Starts it and waits until it is ready.
@@ -325,10 +258,7 @@ impl Bridge {
         let (fifo, socket) = (self.fifo(), self.config.text("metrics.status-socket"));
         until("fifo-bridge to be ready", PATIENCE, || {
             if let Some(status) = self.child().ended() {
-                panic!(
-                    "fifo-bridge ended at its start ({status}):\n{}",
-                    self.stderr()
-                );
+                panic!("fifo-bridge ended at its start ({status}):\n{}", self.stderr());
             }
             let pipe = fs::metadata(&fifo).is_ok_and(|file| file.file_type().is_fifo());
             (pipe && UnixStream::connect(&socket).is_ok()).then_some(())
@@ -350,11 +280,7 @@ impl Bridge {
     #[track_caller]
     pub fn term(&mut self) {
         let status = self.child().term(STOP_LIMIT);
-        assert!(
-            status.success(),
-            "fifo-bridge ended with {status} after SIGTERM:\n{}",
-            self.stderr()
-        );
+        assert!(status.success(), "fifo-bridge ended with {status} after SIGTERM:\n{}", self.stderr());
     }
 
     /// SIGHUP: it reads its configuration again.
@@ -379,16 +305,9 @@ impl Bridge {
     pub fn status(&self) -> serde_json::Value {
         let output = self.run(&["status", "--json"]);
         let said = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            output.status.success(),
-            "fifo-bridge status ended with {}: {said}",
-            output.status
-        );
+        assert!(output.status.success(), "fifo-bridge status ended with {}: {said}", output.status);
         serde_json::from_slice(&output.stdout).unwrap_or_else(|e| {
-            panic!(
-                "fifo-bridge status --json gave no JSON: {e}\n{}",
-                String::from_utf8_lossy(&output.stdout)
-            )
+            panic!("fifo-bridge status --json gave no JSON: {e}\n{}", String::from_utf8_lossy(&output.stdout))
         })
     }
 
@@ -399,12 +318,8 @@ impl Bridge {
         text.lines()
             .filter(|line| !line.is_empty() && !line.starts_with('#'))
             .map(|line| {
-                let (name, value) = line
-                    .rsplit_once(' ')
-                    .unwrap_or_else(|| panic!("not a metric: {line:?}"));
-                let value = value
-                    .parse()
-                    .unwrap_or_else(|_| panic!("not a number: {line:?}"));
+                let (name, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("not a metric: {line:?}"));
+                let value = value.parse().unwrap_or_else(|_| panic!("not a number: {line:?}"));
                 (name.to_owned(), value)
             })
             .collect()
@@ -413,25 +328,13 @@ impl Bridge {
     /// The body of the Prometheus page.
     #[track_caller]
     pub fn metrics_text(&self) -> String {
-        let mut stream =
-            UnixStream::connect(self.config.text("metrics.listen")).expect("no metrics socket");
-        stream
-            .set_read_timeout(Some(STOP_LIMIT))
-            .expect("a timeout can be set");
-        stream
-            .write_all(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n")
-            .expect("cannot ask for metrics");
+        let mut stream = UnixStream::connect(self.config.text("metrics.listen")).expect("no metrics socket");
+        stream.set_read_timeout(Some(STOP_LIMIT)).expect("a timeout can be set");
+        stream.write_all(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n").expect("cannot ask for metrics");
         let mut answer = String::new();
-        stream
-            .read_to_string(&mut answer)
-            .expect("cannot read metrics");
+        stream.read_to_string(&mut answer).expect("cannot read metrics");
         let (head, body) = answer.split_once("\r\n\r\n").expect("an HTTP answer");
-        assert!(
-            head.lines()
-                .next()
-                .is_some_and(|line| line.contains(" 200")),
-            "metrics answered {head}"
-        );
+        assert!(head.lines().next().is_some_and(|line| line.contains(" 200")), "metrics answered {head}");
         body.to_owned()
     }
 }

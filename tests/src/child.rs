@@ -26,10 +26,7 @@ pub fn until<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Option<T>
         if let Some(found) = look() {
             return found;
         }
-        assert!(
-            start.elapsed() < limit,
-            "gave up after {limit:?} waiting for {what}"
-        );
+        assert!(start.elapsed() < limit, "gave up after {limit:?} waiting for {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -52,16 +49,9 @@ impl Scene {
     /// Makes an empty folder with a short path.
     #[expect(clippy::new_without_default, reason = "it makes a folder on disk")]
     pub fn new() -> Self {
-        let dir = tempfile::Builder::new()
-            .prefix("e2e-")
-            .tempdir_in("/tmp")
-            .expect("cannot make a folder in /tmp");
+        let dir = tempfile::Builder::new().prefix("e2e-").tempdir_in("/tmp").expect("cannot make a folder in /tmp");
         let path = dir.path().to_path_buf();
-        Self(Arc::new(Inner {
-            dir: Some(dir),
-            path,
-            logs: Mutex::default(),
-        }))
+        Self(Arc::new(Inner { dir: Some(dir), path, logs: Mutex::default() }))
     }
 
     /// The folder.
@@ -77,11 +67,7 @@ impl Scene {
     /// The path of a unix socket: like [`Scene::file`], and short enough for the kernel.
     pub fn socket(&self, name: &str) -> PathBuf {
         let path = self.file(name);
-        assert!(
-            path.as_os_str().len() <= SOCKET_PATH_MAX,
-            "too long for a unix socket: {}",
-            path.display()
-        );
+        assert!(path.as_os_str().len() <= SOCKET_PATH_MAX, "too long for a unix socket: {}", path.display());
         path
     }
 
@@ -120,11 +106,7 @@ impl Scene {
     /// Starts `command` as the child `name`. Its input is empty, its stdout and stderr go to the log of that name.
     pub fn spawn(&self, name: &str, mut command: Command) -> Guarded {
         let path = self.log_path(name);
-        let log = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .expect("cannot open a log");
+        let log = OpenOptions::new().create(true).append(true).open(&path).expect("cannot open a log");
         self.watch_log(path);
         let program = command.get_program().to_string_lossy().into_owned();
         let child = command
@@ -133,14 +115,9 @@ impl Scene {
             .stderr(log)
             .spawn()
             .unwrap_or_else(|e| {
-                panic!(
-                    "cannot start {name}: {program}: {e}. This test needs it; it is never skipped."
-                )
+                panic!("cannot start {name}: {program}: {e}. This test needs it; it is never skipped.")
             });
-        Guarded {
-            name: name.to_owned(),
-            child,
-        }
+        Guarded { name: name.to_owned(), child }
     }
 }
 
@@ -155,13 +132,7 @@ impl Drop for Inner {
             let whole = String::from_utf8_lossy(&bytes);
             let lines: Vec<&str> = whole.lines().collect();
             let tail = &lines[lines.len().saturating_sub(60)..];
-            let _ = writeln!(
-                text,
-                "--- {} (last {} of {} lines)",
-                path.display(),
-                tail.len(),
-                lines.len()
-            );
+            let _ = writeln!(text, "--- {} (last {} of {} lines)", path.display(), tail.len(), lines.len());
             for line in tail {
                 let _ = writeln!(text, "{line}");
             }
@@ -175,10 +146,7 @@ impl Drop for Inner {
     }
 }
 
-#[expect(
-    clippy::print_stderr,
-    reason = "the logs of a failed test are for the person who reads its output"
-)]
+#[expect(clippy::print_stderr, reason = "the logs of a failed test are for the person who reads its output")]
 fn report(text: &str) {
     eprint!("{text}");
 }
@@ -198,23 +166,17 @@ impl Guarded {
 
     /// How it ended, if it has.
     pub fn ended(&mut self) -> Option<ExitStatus> {
-        self.child
-            .try_wait()
-            .unwrap_or_else(|e| panic!("cannot ask for {}: {e}", self.name))
+        self.child.try_wait().unwrap_or_else(|e| panic!("cannot ask for {}: {e}", self.name))
     }
 
     /// Sends `signal`. Panics if the child has ended: a test that signals it believes that it runs.
     #[track_caller]
     pub fn signal(&mut self, signal: Signal) {
         if let Some(status) = self.ended() {
-            panic!(
-                "{} has ended ({status}), {signal} cannot be sent",
-                self.name
-            );
+            panic!("{} has ended ({status}), {signal} cannot be sent", self.name);
         }
         let pid = i32::try_from(self.child.id()).expect("process ids are positive i32");
-        kill(Pid::from_raw(pid), signal)
-            .unwrap_or_else(|e| panic!("cannot send {signal} to {}: {e}", self.name));
+        kill(Pid::from_raw(pid), signal).unwrap_or_else(|e| panic!("cannot send {signal} to {}: {e}", self.name));
     }
 
     /// Waits until it ends by itself.
@@ -276,15 +238,11 @@ pub fn free_port() -> u16 {
 pub fn listening(port: u16) -> bool {
     let wanted = format!(":{port:04X}");
     ["/proc/net/tcp", "/proc/net/tcp6"].iter().any(|table| {
-        fs::read_to_string(table)
-            .unwrap_or_default()
-            .lines()
-            .skip(1)
-            .any(|line| {
-                let mut words = line.split_ascii_whitespace().skip(1);
-                let local = words.next().unwrap_or_default();
-                let state = words.nth(1).unwrap_or_default();
-                local.ends_with(&wanted) && state == "0A" // LISTEN
-            })
+        fs::read_to_string(table).unwrap_or_default().lines().skip(1).any(|line| {
+            let mut words = line.split_ascii_whitespace().skip(1);
+            let local = words.next().unwrap_or_default();
+            let state = words.nth(1).unwrap_or_default();
+            local.ends_with(&wanted) && state == "0A" // LISTEN
+        })
     })
 }

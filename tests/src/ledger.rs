@@ -91,18 +91,9 @@ impl Ledger {
     }
 
     fn add(mut self, run: &str, numbers: Range<u64>, bytes: Option<Numbered>) -> Self {
-        let count =
-            usize::try_from(numbers.end.saturating_sub(numbers.start)).expect("so many fit");
-        let run_of = Run {
-            numbers,
-            bytes,
-            seen: vec![false; count],
-            highest: None,
-        };
-        assert!(
-            self.runs.insert(run.to_owned(), run_of).is_none(),
-            "the run {run} is in the ledger already"
-        );
+        let count = usize::try_from(numbers.end.saturating_sub(numbers.start)).expect("so many fit");
+        let run_of = Run { numbers, bytes, seen: vec![false; count], highest: None };
+        assert!(self.runs.insert(run.to_owned(), run_of).is_none(), "the run {run} is in the ledger already");
         self
     }
 
@@ -112,11 +103,7 @@ impl Ledger {
         let exact = self.exact.get_or_insert_default();
         for element in elements {
             let element = element.as_ref().to_vec();
-            exact
-                .missing
-                .entry(element.clone())
-                .or_default()
-                .push_back(exact.sent.len());
+            exact.missing.entry(element.clone()).or_default().push_back(exact.sent.len());
             exact.sent.push(element);
         }
         self
@@ -132,12 +119,8 @@ impl Ledger {
                 return self.doubled.add(|| show(element));
             };
             if exact.highest.is_some_and(|highest| place < highest) {
-                let after = exact
-                    .highest
-                    .map(|highest| show(&exact.sent[highest]))
-                    .unwrap_or_default();
-                self.misordered
-                    .add(|| format!("{} after {after}", show(element)));
+                let after = exact.highest.map(|highest| show(&exact.sent[highest])).unwrap_or_default();
+                self.misordered.add(|| format!("{} after {after}", show(element)));
             }
             exact.highest = exact.highest.max(Some(place));
             return;
@@ -145,21 +128,11 @@ impl Ledger {
         let Some((name, n)) = parse(element) else {
             return self.foreign.add(|| show(element));
         };
-        let Some(run) = self
-            .runs
-            .get_mut(name)
-            .filter(|run| run.numbers.contains(&n))
-        else {
+        let Some(run) = self.runs.get_mut(name).filter(|run| run.numbers.contains(&n)) else {
             return self.foreign.add(|| show(element));
         };
-        if run
-            .bytes
-            .as_ref()
-            .is_some_and(|records| records.element(n) != element)
-        {
-            return self
-                .foreign
-                .add(|| format!("{name} {n} with other bytes: {}", show(element)));
+        if run.bytes.as_ref().is_some_and(|records| records.element(n) != element) {
+            return self.foreign.add(|| format!("{name} {n} with other bytes: {}", show(element)));
         }
         let seen = &mut run.seen[(n - run.numbers.start) as usize];
         if *seen {
@@ -167,8 +140,7 @@ impl Ledger {
         }
         *seen = true;
         if let Some(highest) = run.highest.filter(|&highest| n < highest) {
-            self.misordered
-                .add(|| format!("{name} {n} after {highest}"));
+            self.misordered.add(|| format!("{name} {n} after {highest}"));
         }
         run.highest = run.highest.max(Some(n));
     }
@@ -179,12 +151,7 @@ impl Ledger {
         let mut sent = 0;
         for (name, run) in &self.runs {
             sent += run.seen.len() as u64;
-            for (n, _) in run
-                .numbers
-                .clone()
-                .zip(&run.seen)
-                .filter(|(_, seen)| !**seen)
-            {
+            for (n, _) in run.numbers.clone().zip(&run.seen).filter(|(_, seen)| !**seen) {
                 lost.add(|| format!("{name} {n}"));
             }
         }
@@ -218,9 +185,7 @@ impl Ledger {
 impl Verdict {
     /// Nothing lost, doubled, misordered or foreign.
     pub fn is_clean(&self) -> bool {
-        [&self.lost, &self.doubled, &self.misordered, &self.foreign]
-            .iter()
-            .all(|fault| fault.count == 0)
+        [&self.lost, &self.doubled, &self.misordered, &self.foreign].iter().all(|fault| fault.count == 0)
     }
 
     /// Panics with the first offenders unless everything is right.
@@ -242,11 +207,7 @@ impl fmt::Display for Verdict {
         for (name, fault) in faults {
             write!(f, ", {name} {}", fault.count)?;
             if fault.count > 0 {
-                let more = if fault.count > fault.first.len() as u64 {
-                    ", ..."
-                } else {
-                    ""
-                };
+                let more = if fault.count > fault.first.len() as u64 { ", ..." } else { "" };
                 write!(f, " ({}{more})", fault.first.join(", "))?;
             }
         }
@@ -257,11 +218,7 @@ impl fmt::Display for Verdict {
 /// The beginning of an element, readable.
 fn show(element: &[u8]) -> String {
     let head = &element[..element.len().min(80)];
-    let more = if head.len() < element.len() {
-        format!("... ({} bytes)", element.len())
-    } else {
-        String::new()
-    };
+    let more = if head.len() < element.len() { format!("... ({} bytes)", element.len()) } else { String::new() };
     format!("\"{}\"{more}", head.escape_ascii())
 }
 
@@ -274,18 +231,11 @@ mod tests {
     }
 
     fn judge(numbers: &[u64]) -> Verdict {
-        Ledger::new()
-            .sent(&numbered(), 0..5)
-            .judge(numbers.iter().map(|&n| numbered().element(n)))
+        Ledger::new().sent(&numbered(), 0..5).judge(numbers.iter().map(|&n| numbered().element(n)))
     }
 
     fn counts(verdict: &Verdict) -> [u64; 4] {
-        [
-            verdict.lost.count,
-            verdict.doubled.count,
-            verdict.misordered.count,
-            verdict.foreign.count,
-        ]
+        [verdict.lost.count, verdict.doubled.count, verdict.misordered.count, verdict.foreign.count]
     }
 
     #[test]
@@ -307,58 +257,28 @@ mod tests {
     fn other_bytes_are_foreign_and_the_record_is_lost() {
         let mut elements: Vec<_> = (0..5).map(|n| numbered().element(n)).collect();
         elements[2].push(b'!');
-        assert_eq!(
-            counts(&Ledger::new().sent(&numbered(), 0..5).judge(&elements)),
-            [1, 0, 0, 1]
-        );
-        assert_eq!(
-            counts(&Ledger::new().sent_numbers("run", 0..5).judge(&elements)),
-            [0; 4]
-        );
+        assert_eq!(counts(&Ledger::new().sent(&numbered(), 0..5).judge(&elements)), [1, 0, 0, 1]);
+        assert_eq!(counts(&Ledger::new().sent_numbers("run", 0..5).judge(&elements)), [0; 4]);
         elements[2] = b"~16|6|Nov 21 10:00:00|run".to_vec(); // torn before its number
-        assert_eq!(
-            counts(&Ledger::new().sent_numbers("run", 0..5).judge(&elements)),
-            [1, 0, 0, 1]
-        );
+        assert_eq!(counts(&Ledger::new().sent_numbers("run", 0..5).judge(&elements)), [1, 0, 0, 1]);
     }
 
     #[test]
     fn two_runs_in_one_list_have_each_their_order() {
         let (a, b) = (Numbered::new("a", 50), Numbered::new("b", 50));
         let ledger = Ledger::new().sent(&a, 0..2).sent(&b, 10..12);
-        ledger
-            .clone()
-            .judge([b.element(10), a.element(0), b.element(11), a.element(1)])
-            .assert_clean();
-        assert_eq!(
-            counts(&ledger.judge([b.element(11), a.element(0), b.element(10)])),
-            [1, 0, 1, 0]
-        );
+        ledger.clone().judge([b.element(10), a.element(0), b.element(11), a.element(1)]).assert_clean();
+        assert_eq!(counts(&ledger.judge([b.element(11), a.element(0), b.element(10)])), [1, 0, 1, 0]);
     }
 
     #[test]
     fn exact_bytes_fail_in_the_same_four_ways() {
         let ledger = Ledger::new().sent_exactly(["a", "b", "a", "", "\0\u{7f}"]);
-        ledger
-            .clone()
-            .judge(["a", "b", "a", "", "\0\u{7f}"])
-            .assert_clean();
-        assert_eq!(
-            counts(&ledger.clone().judge(["a", "b", "", "\0\u{7f}"])),
-            [1, 0, 0, 0]
-        );
-        assert_eq!(
-            counts(&ledger.clone().judge(["a", "b", "a", "a", "", "\0\u{7f}"])),
-            [0, 1, 0, 0]
-        );
-        assert_eq!(
-            counts(&ledger.clone().judge(["a", "b", "", "a", "\0\u{7f}"])),
-            [0, 0, 1, 0]
-        );
-        assert_eq!(
-            counts(&ledger.judge(["a", "b", "a", "", "\0\u{7f}", "c"])),
-            [0, 0, 0, 1]
-        );
+        ledger.clone().judge(["a", "b", "a", "", "\0\u{7f}"]).assert_clean();
+        assert_eq!(counts(&ledger.clone().judge(["a", "b", "", "\0\u{7f}"])), [1, 0, 0, 0]);
+        assert_eq!(counts(&ledger.clone().judge(["a", "b", "a", "a", "", "\0\u{7f}"])), [0, 1, 0, 0]);
+        assert_eq!(counts(&ledger.clone().judge(["a", "b", "", "a", "\0\u{7f}"])), [0, 0, 1, 0]);
+        assert_eq!(counts(&ledger.judge(["a", "b", "a", "", "\0\u{7f}", "c"])), [0, 0, 0, 1]);
     }
 
     #[test]

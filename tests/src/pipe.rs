@@ -48,12 +48,7 @@ pub struct PipeWriter {
 impl PipeWriter {
     /// Opens an existing FIFO.
     pub fn open(path: &Path) -> Self {
-        Self {
-            file: open(path),
-            written: 0,
-            torn: 0,
-            stalls: 0,
-        }
+        Self { file: open(path), written: 0, torn: 0, stalls: 0 }
     }
 
     /// One `write()`, no waiting: `None` if the pipe is full, else the bytes that it took.
@@ -82,10 +77,7 @@ impl PipeWriter {
                 }
                 return taken;
             }
-            assert!(
-                start.elapsed() < PATIENCE,
-                "the pipe stayed full for {PATIENCE:?}: nobody reads it"
-            );
+            assert!(start.elapsed() < PATIENCE, "the pipe stayed full for {PATIENCE:?}: nobody reads it");
             wait(&self.file, PollFlags::POLLOUT, Duration::from_secs(1));
         }
     }
@@ -125,10 +117,7 @@ pub struct PipeReader {
 impl PipeReader {
     /// Opens an existing FIFO and keeps it open, so that its content stays when the writer goes.
     pub fn open(path: &Path) -> Self {
-        Self {
-            file: open(path),
-            rest: Vec::new(),
-        }
+        Self { file: open(path), rest: Vec::new() }
     }
 
     /// The next line without its LF; `None` if none comes within `limit`.
@@ -159,8 +148,7 @@ impl PipeReader {
     pub fn lines(&mut self, n: usize) -> Vec<Vec<u8>> {
         (0..n)
             .map(|have| {
-                self.line(PATIENCE)
-                    .unwrap_or_else(|| panic!("waited for {n} lines, {have} came in {PATIENCE:?}"))
+                self.line(PATIENCE).unwrap_or_else(|| panic!("waited for {n} lines, {have} came in {PATIENCE:?}"))
             })
             .collect()
     }
@@ -177,14 +165,8 @@ impl Numbered {
     /// Records of `size` bytes with their LF. A size too small for the number gives the shortest record there is.
     /// `run` has neither spaces nor `|`.
     pub fn new(run: &str, size: usize) -> Self {
-        assert!(
-            !run.is_empty() && !run.contains([' ', '|', '\n']),
-            "not a name for a run: {run:?}"
-        );
-        Self {
-            run: run.to_owned(),
-            size,
-        }
+        assert!(!run.is_empty() && !run.contains([' ', '|', '\n']), "not a name for a run: {run:?}");
+        Self { run: run.to_owned(), size }
     }
 
     /// The name of the run.
@@ -206,11 +188,7 @@ impl Numbered {
 
     /// Record `n` as a syslog frame (local0.info), which rsyslog makes such a record of.
     pub fn syslog(&self, n: u64) -> Vec<u8> {
-        self.fill(
-            "<134>Nov 21 10:00:00 e2e test: ",
-            n,
-            self.size.saturating_sub(1),
-        )
+        self.fill("<134>Nov 21 10:00:00 e2e test: ", n, self.size.saturating_sub(1))
     }
 
     fn fill(&self, head: &str, n: u64, size: usize) -> Vec<u8> {
@@ -222,10 +200,7 @@ impl Numbered {
 
 /// The run and the number in a list element of [`Numbered`], whatever the header before the third `|` says.
 pub fn parse(element: &[u8]) -> Option<(&str, u64)> {
-    let message = element
-        .strip_prefix(b"~")?
-        .splitn(4, |&byte| byte == b'|')
-        .nth(3)?;
+    let message = element.strip_prefix(b"~")?.splitn(4, |&byte| byte == b'|').nth(3)?;
     let mut words = message.trim_ascii_start().splitn(3, |&byte| byte == b' ');
     let run = std::str::from_utf8(words.next()?).ok()?;
     let n = std::str::from_utf8(words.next()?).ok()?.parse().ok()?;

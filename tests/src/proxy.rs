@@ -69,19 +69,12 @@ impl Proxy {
             faults: 0,
             open: Vec::new(),
         };
-        let shared = Arc::new(Shared {
-            redis: redis.to_path_buf(),
-            state: Mutex::new(state),
-        });
+        let shared = Arc::new(Shared { redis: redis.to_path_buf(), state: Mutex::new(state) });
         let acceptor = thread::spawn({
             let shared = Arc::clone(&shared);
             move || accept(&shared, &listener)
         });
-        Self {
-            socket,
-            shared,
-            acceptor: Some(acceptor),
-        }
+        Self { socket, shared, acceptor: Some(acceptor) }
     }
 
     /// Where it listens.
@@ -96,10 +89,7 @@ impl Proxy {
 
     /// Changes the mode until its fault has happened once; then everything passes again.
     pub fn once(&self, mode: Mode) {
-        assert!(
-            matches!(mode, Mode::SwallowReplies(_) | Mode::CutRequest(_)),
-            "{mode:?} has no end of its own"
-        );
+        assert!(matches!(mode, Mode::SwallowReplies(_) | Mode::CutRequest(_)), "{mode:?} has no end of its own");
         self.change(mode, true);
     }
 
@@ -189,9 +179,7 @@ fn accept(shared: &Arc<Shared>, listener: &UnixListener) {
         }
         let Ok(redis) = redis else { continue };
         for stream in [&client, &redis] {
-            stream
-                .set_read_timeout(Some(TICK))
-                .expect("a timeout can be set");
+            stream.set_read_timeout(Some(TICK)).expect("a timeout can be set");
         }
         let copy = |stream: &UnixStream| stream.try_clone().expect("a stream can be cloned");
         let id = state.connections;
@@ -231,12 +219,7 @@ fn read(mut from: &UnixStream, block: &mut [u8]) -> Got {
     match from.read(block) {
         Ok(0) => Got::End,
         Ok(n) => Got::Bytes(n),
-        Err(e)
-            if matches!(
-                e.kind(),
-                ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
-            ) =>
-        {
+        Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => {
             Got::Nothing
         }
         Err(_) => Got::End,

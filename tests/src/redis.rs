@@ -42,8 +42,7 @@ impl RedisSetup {
     /// Survives a kill: append-only file, synced before each answer.
     #[must_use]
     pub fn aof(self) -> Self {
-        self.option("appendonly", "yes")
-            .option("appendfsync", "always")
+        self.option("appendonly", "yes").option("appendfsync", "always")
     }
 
     /// Asks for a password; [`Redis::cmd`] gives it.
@@ -69,10 +68,7 @@ impl RedisSetup {
     /// A replica of `primary`, which must listen on TCP.
     #[must_use]
     pub fn replica_of(self, primary: &Redis) -> Self {
-        let port = primary
-            .port()
-            .expect("replication needs a primary with .tcp()")
-            .to_string();
+        let port = primary.port().expect("replication needs a primary with .tcp()").to_string();
         let setup = self.options(&["replicaof", "127.0.0.1", &port]);
         match &primary.setup.password {
             Some(password) => setup.option("masterauth", password),
@@ -89,10 +85,8 @@ impl RedisSetup {
     /// Any option of redis.conf with several words.
     #[must_use]
     pub fn options(mut self, words: &[&str]) -> Self {
-        let quoted: Vec<String> = words
-            .iter()
-            .map(|w| format!("\"{}\"", w.replace('\\', "\\\\").replace('"', "\\\"")))
-            .collect();
+        let quoted: Vec<String> =
+            words.iter().map(|w| format!("\"{}\"", w.replace('\\', "\\\\").replace('"', "\\\""))).collect();
         self.options.push(quoted.join(" "));
         self
     }
@@ -109,13 +103,7 @@ impl RedisSetup {
         let dir = self.scene.folder(&self.name);
         let socket = self.scene.socket(&format!("{}.sock", self.name));
         let port = self.tcp.then(free_port);
-        Redis {
-            setup: self,
-            dir,
-            socket,
-            port,
-            child: None,
-        }
+        Redis { setup: self, dir, socket, port, child: None }
     }
 }
 
@@ -132,13 +120,7 @@ pub struct Redis {
 impl Redis {
     /// Begins a server with no persistence, no password, no TCP.
     pub fn setup(scene: &Scene) -> RedisSetup {
-        RedisSetup {
-            scene: scene.clone(),
-            name: "redis".to_owned(),
-            tcp: false,
-            password: None,
-            options: Vec::new(),
-        }
+        RedisSetup { scene: scene.clone(), name: "redis".to_owned(), tcp: false, password: None, options: Vec::new() }
     }
 
     /// The unix socket.
@@ -179,11 +161,7 @@ impl Redis {
             if self.answers() {
                 return;
             }
-            assert!(
-                self.port_taken() && attempt < 10,
-                "redis-server ended at its start:\n{}",
-                self.log()
-            );
+            assert!(self.port_taken() && attempt < 10, "redis-server ended at its start:\n{}", self.log());
             if first {
                 self.port = Some(free_port());
             }
@@ -202,10 +180,7 @@ impl Redis {
             conf.push_str(line);
             conf.push('\n');
         }
-        let file = self
-            .setup
-            .scene
-            .write(&format!("{}.conf", self.setup.name), conf);
+        let file = self.setup.scene.write(&format!("{}.conf", self.setup.name), conf);
         let mut command = Command::new("redis-server");
         command.arg(file);
         self.child = Some(self.setup.scene.spawn(&self.setup.name, command));
@@ -263,9 +238,7 @@ impl Redis {
         if let Some(password) = &self.setup.password {
             login = login.set_password(password);
         }
-        let info = ConnectionAddr::Unix(self.socket.clone())
-            .into_connection_info()?
-            .set_redis_settings(login);
+        let info = ConnectionAddr::Unix(self.socket.clone()).into_connection_info()?.set_redis_settings(login);
         let connection = redis::Client::open(info)?.get_connection_with_timeout(ANSWER_LIMIT)?;
         connection.set_read_timeout(Some(ANSWER_LIMIT))?;
         connection.set_write_timeout(Some(ANSWER_LIMIT))?;
@@ -281,11 +254,7 @@ impl Redis {
     #[track_caller]
     pub fn cmd<A: AsRef<[u8]>>(&self, words: &[A]) -> Value {
         self.try_cmd(words).unwrap_or_else(|e| {
-            let words: Vec<_> = words
-                .iter()
-                .take(4)
-                .map(|w| String::from_utf8_lossy(w.as_ref()))
-                .collect();
+            let words: Vec<_> = words.iter().take(4).map(|w| String::from_utf8_lossy(w.as_ref())).collect();
             panic!("redis refused {}: {e}", words.join(" "))
         })
     }
@@ -335,10 +304,7 @@ impl Redis {
     }
 }
 
-fn query<A: AsRef<[u8]>>(
-    connection: &mut redis::Connection,
-    words: &[A],
-) -> Result<Value, RedisError> {
+fn query<A: AsRef<[u8]>>(connection: &mut redis::Connection, words: &[A]) -> Result<Value, RedisError> {
     let (name, rest) = words.split_first().expect("a command has a name");
     let mut command = redis::Cmd::new();
     command.arg(name.as_ref());

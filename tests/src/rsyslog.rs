@@ -39,8 +39,7 @@ impl RsyslogdSetup {
     /// Adds the text of a configuration file.
     #[must_use]
     pub fn file(self, path: &Path) -> Self {
-        let text = fs::read_to_string(path)
-            .unwrap_or_else(|e| panic!("cannot read {}: {e}", path.display()));
+        let text = fs::read_to_string(path).unwrap_or_else(|e| panic!("cannot read {}: {e}", path.display()));
         self.text(&text)
     }
 
@@ -48,11 +47,7 @@ impl RsyslogdSetup {
     #[must_use]
     #[track_caller]
     pub fn replace(mut self, from: &str, to: &str) -> Self {
-        assert!(
-            self.text.contains(from),
-            "the configuration has no {from:?}:\n{}",
-            self.text
-        );
+        assert!(self.text.contains(from), "the configuration has no {from:?}:\n{}", self.text);
         self.text = self.text.replace(from, to);
         self
     }
@@ -86,9 +81,7 @@ impl RsyslogdSetup {
     /// Writes the configuration file and returns its path.
     pub fn write(&self) -> PathBuf {
         let work = self.work_dir();
-        let text = self
-            .text
-            .replace(WORK, work.to_str().expect("a plain path"));
+        let text = self.text.replace(WORK, work.to_str().expect("a plain path"));
         self.scene.write(&format!("{}.conf", self.name), text)
     }
 
@@ -96,12 +89,7 @@ impl RsyslogdSetup {
     pub fn start(self) -> Rsyslogd {
         let config = self.write();
         let pid_file = self.scene.file(&format!("{}.pid", self.name));
-        let mut rsyslogd = Rsyslogd {
-            setup: self,
-            config,
-            pid_file,
-            child: None,
-        };
+        let mut rsyslogd = Rsyslogd { setup: self, config, pid_file, child: None };
         rsyslogd.start();
         rsyslogd
     }
@@ -133,31 +121,18 @@ impl Rsyslogd {
     pub fn start(&mut self) {
         let _ = fs::remove_file(&self.pid_file);
         let mut command = Command::new(&self.setup.program);
-        command
-            .arg("-n")
-            .arg("-f")
-            .arg(&self.config)
-            .arg("-i")
-            .arg(&self.pid_file);
+        command.arg("-n").arg("-f").arg(&self.config).arg("-i").arg(&self.pid_file);
         if let Some(modules) = &self.setup.modules {
             command.arg("-M").arg(modules);
         }
         self.child = Some(self.setup.scene.spawn(&self.setup.name, command));
-        until(
-            &format!("rsyslogd {} to run and listen", self.setup.name),
-            PATIENCE,
-            || {
-                if let Some(status) = self.child().ended() {
-                    panic!(
-                        "rsyslogd {} ended at its start ({status}):\n{}",
-                        self.setup.name,
-                        self.log()
-                    );
-                }
-                let runs = fs::metadata(&self.pid_file).is_ok_and(|file| file.len() > 0);
-                (runs && self.setup.ports.iter().all(|&port| listening(port))).then_some(())
-            },
-        );
+        until(&format!("rsyslogd {} to run and listen", self.setup.name), PATIENCE, || {
+            if let Some(status) = self.child().ended() {
+                panic!("rsyslogd {} ended at its start ({status}):\n{}", self.setup.name, self.log());
+            }
+            let runs = fs::metadata(&self.pid_file).is_ok_and(|file| file.len() > 0);
+            (runs && self.setup.ports.iter().all(|&port| listening(port))).then_some(())
+        });
     }
 
     /// Its process.
@@ -209,16 +184,9 @@ pub fn rsyslogd_n1(config: &Path) -> Result<(), String> {
         .arg(config)
         .stdin(Stdio::null())
         .output()
-        .unwrap_or_else(|e| {
-            panic!("cannot run {RSYSLOGD}: {e}. This test needs it; it is never skipped.")
-        });
-    let said = String::from_utf8_lossy(&output.stderr).into_owned()
-        + &String::from_utf8_lossy(&output.stdout);
-    if output.status.success() {
-        Ok(())
-    } else {
-        Err(said)
-    }
+        .unwrap_or_else(|e| panic!("cannot run {RSYSLOGD}: {e}. This test needs it; it is never skipped."));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    if output.status.success() { Ok(()) } else { Err(said) }
 }
 
 /// Sends each line as one LF-framed syslog message over one TCP connection (imptcp, imtcp), then closes it.
@@ -226,9 +194,7 @@ pub fn send_tcp<L: AsRef<[u8]>>(port: u16, lines: impl IntoIterator<Item = L>) {
     let stream = TcpStream::connect(("127.0.0.1", port)).expect("cannot connect to rsyslogd");
     let mut out = BufWriter::with_capacity(64 * 1024, stream);
     for line in lines {
-        out.write_all(line.as_ref())
-            .and_then(|()| out.write_all(b"\n"))
-            .expect("cannot send to rsyslogd");
+        out.write_all(line.as_ref()).and_then(|()| out.write_all(b"\n")).expect("cannot send to rsyslogd");
     }
     out.flush().expect("cannot send to rsyslogd");
 }
