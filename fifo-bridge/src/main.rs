@@ -1,2 +1,92 @@
-//! The daemon.
-fn main() {}
+//! The program fifo-bridge: see `fifo-bridge --help`.
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line program talks to its user")]
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use fifo_bridge::cli::{Cli, Command, Source};
+use fifo_bridge::daemon::{self, RunError};
+use fifo_bridge::fifo::FifoError;
+use fifo_bridge::settings::{ConfigError, Settings};
+use fifo_bridge::{check, status};
+
+/// EX_CONFIG of sysexits.h: a unit says `RestartPreventExitStatus=78`.
+const BAD_CONFIGURATION: u8 = 78;
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Run(source) => with_settings(&source, |settings| match daemon::run(&source, settings) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("fifo-bridge: {error}");
+                match error {
+                    RunError::Fifo(FifoError::Kind { .. } | FifoError::Unknown { .. }) => {
+                        ExitCode::from(BAD_CONFIGURATION)
+                    }
+                    _ => ExitCode::FAILURE,
+                }
+            }
+        }),
+        Command::Check { source, no_connect } => with_settings(&source, |settings| checked(&settings, no_connect)),
+        Command::Status { source, json } => with_settings(&source, |settings| asked(&settings, json)),
+        Command::Config(source) => with_settings(&source, |settings| {
+            print!("{}", masked(&settings));
+            ExitCode::SUCCESS
+        }),
+    }
+}
+
+fn with_settings(source: &Source, then: impl FnOnce(Settings) -> ExitCode) -> ExitCode {
+    match source.load() {
+        Ok(settings) => then(settings),
+        Err(error) => {
+            eprintln!("fifo-bridge: {error}");
+            if matches!(error, ConfigError::Unreadable { .. }) {
+                eprintln!("fifo-bridge: name another file with --config, or none at all to run on defaults");
+            }
+            ExitCode::from(BAD_CONFIGURATION)
+        }
+    }
+}
+
+fn checked(settings: &Settings, no_connect: bool) -> ExitCode {
+    println!("the configuration is good");
+    if no_connect {
+        return ExitCode::SUCCESS;
+    }
+    let findings = check::redis(settings);
+    for note in &findings.notes {
+        println!("{note}");
+    }
+    for fault in &findings.faults {
+        eprintln!("fifo-bridge: {fault}");
+    }
+    if findings.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn asked(settings: &Settings, json: bool) -> ExitCode {
+    match status::ask(&settings.status_socket) {
+        Ok(report) if json => println!("{report}"),
+        Ok(report) => println!("{}", status::render(&report)),
+        Err(error) => {
+            eprintln!("fifo-bridge: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// The effective settings as a file that could be used, but for the secrets.
+fn masked(settings: &Settings) -> String {
+    let mut file = settings.file.clone();
+    if !file.redis.password.is_empty() {
+        file.redis.password = "***".into();
+    }
+    if let Some((head, rest)) = file.redis.server.split_once("://")
+        && let Some((_, host)) = rest.rsplit_once('@')
+    {
+        file.redis.server = format!("{head}://***@{host}");
+    }
+    toml::to_string(&file).unwrap_or_else(|error| format!("# {error}\n"))
+}

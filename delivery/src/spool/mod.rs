@@ -252,6 +252,18 @@ impl Spool {
         self.news.notify_all();
     }
 
+    /// Redis has nothing behind `position` after all, or nothing is known of it: what lies there is kept. False if it was freed before.
+    pub fn hold_from(&self, position: Position) -> bool {
+        let mut state = self.state();
+        for segment in &mut state.segments {
+            if segment.last() > position {
+                segment.acked = None;
+            }
+        }
+        let first = state.segments[0];
+        (first.epoch, first.start) <= (position.epoch, position.offset)
+    }
+
     /// Redis has confirmed everything before `position`. Frees what is no longer wanted; the writer's segment stays.
     ///
     /// Deleting happens outside of the lock, so the writer never waits for the disk. An error leaves the file for the next time.

@@ -1,0 +1,298 @@
+//! From the spool to batches: reads on, cuts, parks what is no record, and packs the next push.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use delivery::counters::{Counters, add};
+use delivery::dead_letter::{DeadLetters, Reason};
+use delivery::lane::Lane;
+use delivery::position::Position;
+use delivery::push::{self, Names, Side};
+use delivery::spool::{Read, Reader, Spool, SpoolError};
+
+use crate::frame::{Framer, Piece};
+use crate::settings::Settings;
+
+/// Bytes that are read at a time.
+const READ_BYTES: usize = 256 << 10;
+/// Dead letters are mentioned in the log this often, at most: whoever sends without the frame must not fill it.
+const SAY: Duration = Duration::from_secs(60);
+
+/// Why no batch can be made. The stream stays where it is.
+#[derive(Debug, thiserror::Error)]
+pub enum Hold {
+    /// The spool cannot be read.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// A dead letter cannot be written.
+    #[error("the dead letters {path} cannot be written: {source}")]
+    DeadLetter {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// What a batch holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Batch {
+    /// Where the stream goes on behind it.
+    pub to: Position,
+    /// Records in it; 0: the cursor moves alone.
+    pub records: usize,
+    /// Records that Redis has never confirmed.
+    pub fresh: u64,
+    /// Records that it had confirmed once.
+    pub repeats: u64,
+}
+
+/// How a batch is packed.
+#[derive(Debug, Clone)]
+pub struct Packing {
+    /// List and cursor.
+    pub names: Names,
+    /// Which end.
+    pub side: Side,
+    /// Records in a batch, at most.
+    pub records_max: usize,
+    /// Bytes of records in a batch, at most.
+    pub bytes_max: usize,
+}
+
+/// From the spool to batches.
+pub struct Batcher {
+    reader: Reader,
+    framer: Framer,
+    letters: DeadLetters,
+    counters: Arc<Counters>,
+    window: Vec<u8>,
+    /// The part of `window` that was read and not yet packed.
+    filled: Range<usize>,
+    /// Where `filled` begins in the stream.
+    at: Position,
+    /// The furthest record that was counted as received.
+    counted: Position,
+    records: Vec<Range<usize>>,
+    packing: Packing,
+    record_bytes_max: usize,
+    /// When dead letters were last mentioned in the log, and how many came since.
+    said: Option<Instant>,
+    unsaid: u64,
+}
+
+impl Batcher {
+    /// A batcher that begins at `at`.
+    pub fn new(
+        spool: &Arc<Spool>,
+        letters: DeadLetters,
+        counters: Arc<Counters>,
+        settings: &Settings,
+        at: Position,
+    ) -> Self {
+        let mut batcher = Self {
+            reader: Reader::new(Arc::clone(spool), at),
+            framer: Framer::new(settings.frame),
+            letters,
+            counters,
+            window: Vec::new(),
+            filled: 0..0,
+            at,
+            counted: at,
+            records: Vec::new(),
+            packing: packing(settings),
+            record_bytes_max: settings.frame.record_bytes_max,
+            said: None,
+            unsaid: 0,
+        };
+        batcher.adopt(settings);
+        batcher
+    }
+
+    /// New settings, taken over between two lives of the connection. A [`seek`](Self::seek) has to follow.
+    pub fn adopt(&mut self, settings: &Settings) {
+        self.framer = Framer::new(settings.frame);
+        self.packing = packing(settings);
+        self.record_bytes_max = settings.frame.record_bytes_max;
+        // A whole record that is just short enough, and a read behind it.
+        let size = self.record_bytes_max + READ_BYTES;
+        self.window = vec![0; size];
+        self.filled = 0..0;
+    }
+
+    /// Goes on at `at`, which is the beginning of a line or of a stretch.
+    pub fn seek(&mut self, at: Position) {
+        self.reader.seek(at);
+        self.framer.reset();
+        self.filled = 0..0;
+        self.at = at;
+    }
+
+    /// Nothing before `at` will be counted as received.
+    pub fn count_from(&mut self, at: Position) {
+        self.counted = self.counted.max(at);
+    }
+
+    /// Where reading goes on: the place to wait for.
+    pub fn read_to(&self) -> Position {
+        self.reader.at()
+    }
+
+    /// Packs the next batch behind `out`, `None` if nothing whole is there. `park` sets all its records aside instead of packing them.
+    pub fn pack(&mut self, lane: &Lane, park: bool, out: &mut Vec<u8>) -> Result<Option<Batch>, Hold> {
+        let from = self.at;
+        let (mut fresh, mut repeats, mut bytes) = (0, 0, 0);
+        self.records.clear();
+        while self.records.len() < self.packing.records_max {
+            let Some((piece, used)) = self.framer.cut(&self.window[self.filled.clone()]) else {
+                if !self.fill()? {
+                    break;
+                }
+                continue;
+            };
+            let end = Position { epoch: self.at.epoch, offset: self.at.offset + used as u64 };
+            if let Piece::Record(range) | Piece::Glued { record: range, .. } = &piece
+                && !self.records.is_empty()
+                && bytes + range.len() > self.packing.bytes_max
+            {
+                break;
+            }
+            let record = self.settle(piece, end, park)?;
+            if let Some(record) = record {
+                bytes += record.len();
+                self.records.push(record);
+                if lane.is_repeat(end) { repeats += 1 } else { fresh += 1 }
+            }
+            self.filled.start += used;
+            self.at = end;
+        }
+        if self.at == from {
+            return Ok(None);
+        }
+        self.write(lane.tip(), out);
+        Ok(Some(Batch { to: self.at, records: self.records.len(), fresh, repeats }))
+    }
+
+    fn write(&self, tip: &str, out: &mut Vec<u8>) {
+        let to = self.at.to_string();
+        let Packing { names, side, .. } = &self.packing;
+        if self.records.is_empty() {
+            push::advance(out, names, (tip, &to));
+        } else {
+            let records = self.records.iter().map(|range| &self.window[range.clone()]);
+            push::push(out, names, *side, (tip, &to), records, self.records.len());
+        }
+    }
+
+    /// Makes more of the stream visible. False if there is nothing more for now, or the window must not move.
+    fn fill(&mut self) -> Result<bool, Hold> {
+        if self.window.len() - self.filled.end < READ_BYTES.min(self.window.len() / 2) {
+            if !self.records.is_empty() {
+                // The batch points into the window: it goes as it is.
+                return Ok(false);
+            }
+            self.window.copy_within(self.filled.clone(), 0);
+            self.filled = 0..self.filled.len();
+        }
+        if self.filled.is_empty() && self.records.is_empty() {
+            self.filled = 0..0;
+        }
+        match self.reader.read(&mut self.window[self.filled.end..])? {
+            Read::Bytes(0) | Read::End => Ok(false),
+            Read::Bytes(count) => {
+                self.filled.end += count;
+                Ok(true)
+            }
+            Read::Break(next) => self.interrupted(next),
+        }
+    }
+
+    /// The stream breaks off here and goes on at `next`. A line without its end is kept aside.
+    fn interrupted(&mut self, next: Position) -> Result<bool, Hold> {
+        if !self.records.is_empty() || self.filled.is_empty() {
+            // The batch ends before the break; or there is nothing between the last record and the break.
+            if self.records.is_empty() {
+                self.at = next;
+                return Ok(true);
+            }
+            self.reader.seek(Position { epoch: self.at.epoch, offset: self.at.offset + self.filled.len() as u64 });
+            return Ok(false);
+        }
+        let length = self.filled.len();
+        let end = Position { epoch: self.at.epoch, offset: self.at.offset + length as u64 };
+        let piece = self.framer.broken_off(length);
+        self.settle(piece, end, false)?;
+        self.filled = 0..0;
+        self.at = next;
+        Ok(true)
+    }
+
+    /// Counts a piece and keeps aside what is no record. Returns the record in it, as a range of the window.
+    fn settle(&mut self, piece: Piece, end: Position, park: bool) -> Result<Option<Range<usize>>, Hold> {
+        let base = self.filled.start;
+        let shift = |range: Range<usize>| range.start + base..range.end + base;
+        // How many records came with this piece, and how many of them go to the dead letters.
+        let (record, came, parked, torn) = match piece {
+            Piece::Record(range) if park => {
+                self.letter(Reason::Refused, "redis refuses records for this list", shift(range), end)?;
+                (None, 1, 1, 0)
+            }
+            Piece::Record(range) => (Some(shift(range)), 1, 0, 0),
+            Piece::Torn(range) => {
+                self.letter(Reason::Torn, "the line is not whole, or lacks the frame", shift(range), end)?;
+                (None, 1, 1, 1)
+            }
+            Piece::TooLong { part, last } => {
+                let detail = format!("longer than {} bytes, or a part of it", self.record_bytes_max);
+                self.letter(Reason::TooLong, &detail, shift(part), end)?;
+                (None, u64::from(last), u64::from(last), 0)
+            }
+            Piece::Glued { line, .. } if park => {
+                self.letter(Reason::Torn, "glued lines, and redis refuses records for this list", shift(line), end)?;
+                (None, 2, 2, 1)
+            }
+            Piece::Glued { line, record } => {
+                self.letter(Reason::Torn, "glued to the record that follows it", shift(line), end)?;
+                (Some(shift(record)), 2, 1, 1)
+            }
+        };
+        if end > self.counted {
+            self.counted = end;
+            add(&self.counters.received, came);
+            add(&self.counters.accepted, came);
+            add(&self.counters.spooled, came);
+            add(&self.counters.dead_letters, parked);
+            add(&self.counters.torn, torn);
+        }
+        Ok(record)
+    }
+
+    fn letter(&mut self, reason: Reason, detail: &str, range: Range<usize>, end: Position) -> Result<(), Hold> {
+        let list = self.packing.names.list.as_str();
+        let wrote = self.letters.write(reason, list, detail, (end, &self.window[range]), crate::unix_seconds());
+        let path = self.letters.path().display();
+        if wrote.map_err(|source| Hold::DeadLetter { path: path.to_string(), source })? {
+            self.unsaid += 1;
+            if self.said.is_none_or(|said| said.elapsed() >= SAY) {
+                log::warn!(
+                    "{} dead letters since the last such line, the newest ({}) in {path}",
+                    self.unsaid,
+                    reason.word()
+                );
+                self.said = Some(Instant::now());
+                self.unsaid = 0;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn packing(settings: &Settings) -> Packing {
+    Packing {
+        names: settings.names.clone(),
+        side: settings.side,
+        records_max: settings.file.batch.records_max,
+        bytes_max: settings.file.batch.bytes_max.0 as usize,
+    }
+}

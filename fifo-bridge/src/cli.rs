@@ -1,0 +1,111 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Drains the named pipe that rsyslog writes into a Redis list, every record once and in order
+#[derive(Debug, Parser)]
+#[command(name = "fifo-bridge", version, propagate_version = true)]
+#[command(after_help = "Exit status: 0 good, 1 it did not work, 78 the configuration is wrong.\n\
+                        Files: /etc/fifo-bridge/fifo-bridge.toml is read if --config is not given and it exists.")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the bridge until SIGTERM
+    Run(Source),
+    /// Check the configuration and whether Redis can be reached: 0 good, 1 unreachable, 78 bad configuration
+    Check {
+        /// Where settings come from.
+        #[command(flatten)]
+        source: Source,
+        /// Check the configuration only
+        #[arg(long)]
+        no_connect: bool,
+    },
+    /// Ask a running bridge how it is
+    Status {
+        /// Where settings come from.
+        #[command(flatten)]
+        source: Source,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the effective settings, secrets masked
+    Config(Source),
+}
+
+/// Where settings come from: flags win over the file, the file over the defaults.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Source {
+    /// Configuration file
+    #[arg(long, short, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Named pipe to read [fifo.path]
+    #[arg(long, value_name = "PATH")]
+    pub fifo: Option<String>,
+    /// Where Redis is [redis.server]
+    #[arg(long, short, value_name = "SERVER")]
+    pub server: Option<String>,
+    /// Port of Redis [redis.port]
+    #[arg(long, short, value_name = "PORT")]
+    pub port: Option<String>,
+    /// Redis list to fill [queue.key]
+    #[arg(long, short, value_name = "KEY")]
+    pub key: Option<String>,
+    /// Folder of the spool [spool.directory]
+    #[arg(long, value_name = "DIR")]
+    pub spool_directory: Option<String>,
+    /// Where Prometheus finds /metrics [metrics.listen]
+    #[arg(long, value_name = "ADDRESS")]
+    pub metrics_listen: Option<String>,
+    /// What to log: error, warn, info or debug [log.level]
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// Any other setting, `queue.in-flight=16` for example; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
+    pub set: Vec<(String, String)>,
+}
+
+/// The file that is read when none is named.
+pub const DEFAULT_FILE: &str = "/etc/fifo-bridge/fifo-bridge.toml";
+
+impl Source {
+    /// Flags as settings, the general form first so that a special flag wins.
+    pub fn overrides(&self) -> Vec<(String, String)> {
+        let special = [
+            ("fifo.path", &self.fifo),
+            ("redis.server", &self.server),
+            ("redis.port", &self.port),
+            ("queue.key", &self.key),
+            ("spool.directory", &self.spool_directory),
+            ("metrics.listen", &self.metrics_listen),
+            ("log.level", &self.log_level),
+        ];
+        let given = special.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value.clone()?)));
+        self.set.iter().cloned().chain(given).collect()
+    }
+
+    /// The file to read: the one that was named, else the default one if it exists.
+    pub fn file(&self) -> Option<PathBuf> {
+        let default = || Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.exists());
+        self.config.clone().or_else(default)
+    }
+
+    /// Reads the settings.
+    pub fn load(&self) -> Result<crate::settings::Settings, crate::settings::ConfigError> {
+        crate::settings::load(self.file().as_deref(), &self.overrides())
+    }
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
+    Ok((key.trim().to_owned(), value.to_owned()))
+}

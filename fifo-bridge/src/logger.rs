@@ -1,0 +1,41 @@
+//! Log lines on standard error, with systemd's `<N>` levels when it reads them.
+
+use std::io::Write as _;
+
+use log::{Level, LevelFilter, Log, Metadata, Record};
+
+struct Stderr {
+    prefixed: bool,
+}
+
+impl Log for Stderr {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= log::max_level()
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        let prefix = match record.level() {
+            Level::Error => "<3>",
+            Level::Warn => "<4>",
+            Level::Info => "<6>",
+            Level::Debug | Level::Trace => "<7>",
+        };
+        let prefix = if self.prefixed { prefix } else { "" };
+        // One write, so that lines of two threads do not mix. Nobody can be told if it fails.
+        let line = format!("{prefix}fifo-bridge: {}\n", record.args());
+        let _ = std::io::stderr().lock().write_all(line.as_bytes());
+    }
+
+    fn flush(&self) {}
+}
+
+/// Begins logging at `level`.
+pub fn start(level: LevelFilter) {
+    let prefixed = std::env::var_os("JOURNAL_STREAM").is_some();
+    // A second call finds the logger in place, which is the same one.
+    let _ = log::set_boxed_logger(Box::new(Stderr { prefixed }));
+    log::set_max_level(level);
+}

@@ -1,0 +1,266 @@
+//! Settings that were checked, in the types that the program uses.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use delivery::limits::{
+    BATCH_BYTES_MAX, BATCH_RECORDS_MAX, IN_FLIGHT_MAX, RECORD_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
+};
+use delivery::link::{Address, Endpoint};
+use delivery::push::{Names, Side};
+use delivery::spool::{SpoolConfig, Sync};
+
+use super::file::{self, File, Format, Level, OnLostCursor, OnRefused, Push, Resync, SyncWhen};
+
+/// A value that is not allowed.
+#[derive(Debug)]
+pub struct Invalid {
+    /// `section.key`
+    pub key: &'static str,
+    /// What is wrong and what is allowed.
+    pub why: String,
+}
+
+fn invalid<T>(key: &'static str, why: impl Into<String>) -> Result<T, Invalid> {
+    Err(Invalid { key, why: why.into() })
+}
+
+fn within<T: PartialOrd + std::fmt::Display>(key: &'static str, value: T, low: T, high: T) -> Result<T, Invalid> {
+    if value < low || value > high {
+        return invalid(key, format!("{value} is not allowed; {low} to {high}"));
+    }
+    Ok(value)
+}
+
+/// How the pipe is made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FifoSettings {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its mode if it is created.
+    pub mode: u32,
+    /// Its owner if it is created, name or number; empty: unchanged.
+    pub owner: String,
+    /// Its group likewise.
+    pub group: String,
+    /// Its capacity in bytes.
+    pub pipe_bytes: u64,
+}
+
+/// How lines are told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameSettings {
+    /// What a record looks like.
+    pub format: Format,
+    /// Where to look for a second record in a line.
+    pub resync: Resync,
+    /// The longest record.
+    pub record_bytes_max: usize,
+}
+
+/// Everything the bridge needs to know.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// As written, for `fifo-bridge config`.
+    pub file: File,
+    /// Redis without the login.
+    pub endpoint: Endpoint,
+    /// List and cursor.
+    pub names: Names,
+    /// Which end.
+    pub side: Side,
+    /// Longest time that a record waits for company.
+    pub linger: Duration,
+    /// The pipe.
+    pub fifo: FifoSettings,
+    /// Lines.
+    pub frame: FrameSettings,
+    /// The spool.
+    pub spool: SpoolConfig,
+    /// Folder of the dead letters.
+    pub dead_letter_directory: PathBuf,
+    /// Socket of `status`.
+    pub status_socket: PathBuf,
+}
+
+impl Settings {
+    /// Checks what was written.
+    pub fn check(file: File) -> Result<Self, Invalid> {
+        let runtime = runtime_directory();
+        let names = names(&file)?;
+        within("queue.in-flight", file.queue.in_flight, 1, IN_FLIGHT_MAX)?;
+        within("batch.records-max", file.batch.records_max, 1, BATCH_RECORDS_MAX)?;
+        within("batch.bytes-max", file.batch.bytes_max.0, 4 << 10, BATCH_BYTES_MAX as u64)?;
+        within("batch.linger-ms", file.batch.linger_ms, 0, 1000)?;
+        within("frame.record-max", file.frame.record_max.0, 128, RECORD_BYTES_MAX as u64)?;
+        let spool = spool(&file.spool, &runtime)?;
+        let dead_letter_directory =
+            absolute("dead-letter.directory", &file.dead_letter.directory)?.unwrap_or_else(|| spool.directory.clone());
+        let status_socket = match file.metrics.status_socket.as_str() {
+            "" => runtime.join("status.sock"),
+            path => PathBuf::from(path),
+        };
+        let listen = &file.metrics.listen;
+        if !listen.is_empty() && !listen.starts_with('/') && !listen.contains(':') {
+            return invalid(
+                "metrics.listen",
+                format!("{listen:?} is not allowed; address:port, /path/of/socket, or empty"),
+            );
+        }
+        Ok(Self {
+            endpoint: endpoint(&file.redis)?,
+            names,
+            side: match file.queue.push {
+                Push::Right => Side::Right,
+                Push::Left => Side::Left,
+            },
+            linger: Duration::from_millis(file.batch.linger_ms),
+            fifo: fifo(&file.fifo)?,
+            frame: FrameSettings {
+                format: file.frame.format,
+                resync: file.frame.resync,
+                record_bytes_max: file.frame.record_max.0 as usize,
+            },
+            spool,
+            dead_letter_directory,
+            status_socket,
+            file,
+        })
+    }
+
+    /// The endpoint with user and password, the password read now. The error says which file.
+    pub fn login(&self) -> Result<Endpoint, String> {
+        let redis = &self.file.redis;
+        let from_file = |path: &Path| {
+            std::fs::read_to_string(path)
+                .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
+                .map_err(|error| format!("the password file {} cannot be read: {error}", path.display()))
+        };
+        let password = if !redis.password_file.is_empty() {
+            from_file(Path::new(&redis.password_file))?
+        } else if !redis.password.is_empty() {
+            redis.password.clone()
+        } else {
+            match std::env::var_os("CREDENTIALS_DIRECTORY").map(|dir| Path::new(&dir).join("redis-password")) {
+                Some(path) if path.exists() => from_file(&path)?,
+                _ => String::new(),
+            }
+        };
+        Ok(self.endpoint.clone().with_login(&redis.user, &password))
+    }
+
+    /// The log level.
+    pub fn level(&self) -> log::LevelFilter {
+        match self.file.log.level {
+            Level::Error => log::LevelFilter::Error,
+            Level::Warn => log::LevelFilter::Warn,
+            Level::Info => log::LevelFilter::Info,
+            Level::Debug => log::LevelFilter::Debug,
+        }
+    }
+
+    /// What happens when the cursor is lost.
+    pub fn stop_on_lost_cursor(&self) -> bool {
+        self.file.queue.on_lost_cursor == OnLostCursor::Stop
+    }
+
+    /// What happens to records that Redis refuses.
+    pub fn park_refused(&self) -> bool {
+        self.file.queue.on_refused == OnRefused::DeadLetter
+    }
+
+    /// Keys that differ from `other` and that a reload does not take over.
+    pub fn fixed_differences(&self, other: &Self) -> Vec<&'static str> {
+        let flat = |file: &File| toml::Table::try_from(file.clone()).unwrap_or_default();
+        let (mine, theirs) = (flat(&self.file), flat(&other.file));
+        let value = |table: &toml::Table, name: &str| {
+            let (section, key) = name.split_once('.')?;
+            table.get(section)?.get(key).cloned()
+        };
+        let fixed = super::table::KEYS.iter().filter(|key| !key.reload);
+        fixed.map(|key| key.name).filter(|name| value(&mine, name) != value(&theirs, name)).collect()
+    }
+}
+
+/// Where things live that need not survive a reboot.
+fn runtime_directory() -> PathBuf {
+    // systemd may name several, separated by colons; the first is ours.
+    let named = std::env::var("RUNTIME_DIRECTORY").unwrap_or_default();
+    match named.split(':').next() {
+        Some(first) if !first.is_empty() => PathBuf::from(first),
+        _ => PathBuf::from("/run/fifo-bridge"),
+    }
+}
+
+fn absolute(key: &'static str, path: &str) -> Result<Option<PathBuf>, Invalid> {
+    match path {
+        "" => Ok(None),
+        path if path.starts_with('/') => Ok(Some(PathBuf::from(path))),
+        path => invalid(key, format!("{path:?} is not allowed; an absolute path")),
+    }
+}
+
+fn names(file: &File) -> Result<Names, Invalid> {
+    let producer = match file.queue.producer.as_str() {
+        "" => {
+            let host = nix::unistd::gethostname().unwrap_or_default();
+            format!("{}:{}", host.to_string_lossy(), file.fifo.path)
+        }
+        named => named.to_owned(),
+    };
+    let key = if file.queue.key.is_empty() { "queue.key" } else { "queue.producer" };
+    Names::new(&file.queue.key, &producer)
+        .map_err(|why| Invalid { key: if why.starts_with("a producer") { key } else { "queue.key" }, why })
+}
+
+fn endpoint(redis: &file::Redis) -> Result<Endpoint, Invalid> {
+    if redis.port == 0 {
+        return invalid("redis.port", "0 is not allowed; 1 to 65535");
+    }
+    let connect = within("redis.connect-timeout-ms", redis.connect_timeout_ms, 10, 60_000)?;
+    let timeout = within("redis.timeout-ms", redis.timeout_ms, 10, 600_000)?;
+    if !redis.password.is_empty() && !redis.password_file.is_empty() {
+        return invalid("redis.password-file", "contradicts redis.password; set one of them");
+    }
+    let address = Address { server: &redis.server, port: redis.port, db: redis.db };
+    Endpoint::parse(address, Duration::from_millis(connect), Duration::from_millis(timeout))
+        .map_err(|why| Invalid { key: "redis.server", why })
+}
+
+fn fifo(fifo: &file::Fifo) -> Result<FifoSettings, Invalid> {
+    let Some(path) = absolute("fifo.path", &fifo.path)? else {
+        return invalid("fifo.path", "is empty; an absolute path is needed");
+    };
+    let mode = match u32::from_str_radix(&fifo.mode, 8) {
+        Ok(mode) if mode & 0o600 == 0o600 && mode <= 0o666 && mode & 0o111 == 0 => mode,
+        _ => return invalid("fifo.mode", format!("{:?} is not allowed; octal, 0600 to 0666", fifo.mode)),
+    };
+    let pipe_bytes = within("fifo.pipe-size", fifo.pipe_size.0, 4 << 10, 1 << 30)?;
+    Ok(FifoSettings { path, mode, owner: fifo.owner.clone(), group: fifo.group.clone(), pipe_bytes })
+}
+
+fn spool(spool: &file::Spool, runtime: &Path) -> Result<SpoolConfig, Invalid> {
+    let directory = absolute("spool.directory", &spool.directory)?.unwrap_or_else(|| runtime.join("spool"));
+    let bytes_max = within("spool.maxsize", spool.maxsize.0, SEGMENT_BYTES_MIN * 4, 1 << 50)?;
+    let segment_bytes = within("spool.segment-size", spool.segment_size.0, SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX)?;
+    if segment_bytes > bytes_max / 4 {
+        return invalid(
+            "spool.segment-size",
+            format!("{} is more than a quarter of spool.maxsize ({})", spool.segment_size, spool.maxsize),
+        );
+    }
+    let interval = within("spool.sync-interval-ms", spool.sync_interval_ms, 10, 60_000)?;
+    let retention = within("spool.retention-seconds", spool.retention_seconds, 0, 86_400)?;
+    Ok(SpoolConfig {
+        directory,
+        bytes_max,
+        segment_bytes,
+        sync: match spool.sync {
+            SyncWhen::None => Sync::Never,
+            SyncWhen::Interval => Sync::Interval(Duration::from_millis(interval)),
+            SyncWhen::Always => Sync::Always,
+        },
+        retention_bytes: spool.retention_bytes.0,
+        retention: Duration::from_secs(retention),
+    })
+}

@@ -1,0 +1,232 @@
+//! What the TOML file may hold, with its defaults. Meaning and bounds of each key: [`super::table`].
+#![expect(missing_docs, reason = "each key is described once, in the table that the manual is made from")]
+
+use serde::{Deserialize, Serialize};
+
+use super::size::Size;
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct File {
+    pub redis: Redis,
+    pub queue: Queue,
+    pub batch: Batch,
+    pub fifo: Fifo,
+    pub frame: Frame,
+    pub spool: Spool,
+    pub dead_letter: DeadLetter,
+    pub metrics: Metrics,
+    pub log: Log,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Redis {
+    pub server: String,
+    pub port: u16,
+    pub user: String,
+    pub password: String,
+    pub password_file: String,
+    pub db: u32,
+    pub connect_timeout_ms: u64,
+    pub timeout_ms: u64,
+}
+
+impl Default for Redis {
+    fn default() -> Self {
+        Self {
+            server: "127.0.0.1".into(),
+            port: 6379,
+            user: String::new(),
+            password: String::new(),
+            password_file: String::new(),
+            db: 0,
+            connect_timeout_ms: 1000,
+            timeout_ms: 5000,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Push {
+    Right,
+    Left,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnLostCursor {
+    Resume,
+    Stop,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnRefused {
+    Hold,
+    DeadLetter,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Queue {
+    pub key: String,
+    pub push: Push,
+    pub in_flight: usize,
+    pub producer: String,
+    pub on_lost_cursor: OnLostCursor,
+    pub on_refused: OnRefused,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self {
+            key: "rsyslog".into(),
+            push: Push::Right,
+            in_flight: 4,
+            producer: String::new(),
+            on_lost_cursor: OnLostCursor::Resume,
+            on_refused: OnRefused::Hold,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Batch {
+    pub records_max: usize,
+    pub bytes_max: Size,
+    pub linger_ms: u64,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self { records_max: 25, bytes_max: Size(1 << 20), linger_ms: 3 }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Fifo {
+    pub path: String,
+    pub mode: String,
+    pub owner: String,
+    pub group: String,
+    pub pipe_size: Size,
+}
+
+impl Default for Fifo {
+    fn default() -> Self {
+        Self {
+            path: "/run/fifo-bridge/pipe".into(),
+            mode: "0660".into(),
+            owner: String::new(),
+            group: String::new(),
+            pipe_size: Size(1 << 20),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    Bridge,
+    Line,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Resync {
+    Long,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Frame {
+    pub format: Format,
+    pub resync: Resync,
+    pub record_max: Size,
+}
+
+impl Default for Frame {
+    fn default() -> Self {
+        Self { format: Format::Bridge, resync: Resync::Long, record_max: Size(256 << 10) }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SyncWhen {
+    None,
+    Interval,
+    Always,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Spool {
+    pub directory: String,
+    pub maxsize: Size,
+    pub segment_size: Size,
+    pub sync: SyncWhen,
+    pub sync_interval_ms: u64,
+    pub retention_bytes: Size,
+    pub retention_seconds: u64,
+}
+
+impl Default for Spool {
+    fn default() -> Self {
+        Self {
+            directory: String::new(),
+            maxsize: Size(1 << 30),
+            segment_size: Size(8 << 20),
+            sync: SyncWhen::None,
+            sync_interval_ms: 1000,
+            retention_bytes: Size(64 << 20),
+            retention_seconds: 60,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct DeadLetter {
+    pub directory: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Metrics {
+    pub listen: String,
+    pub status_socket: String,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self { listen: "127.0.0.1:9746".into(), status_socket: String::new() }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    Error,
+    Warn,
+    Info,
+    Debug,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Log {
+    pub level: Level,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: Level::Info }
+    }
+}

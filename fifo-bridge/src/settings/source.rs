@@ -1,0 +1,160 @@
+//! Where settings come from: the file and the command line. Errors name file, line, key and what is allowed.
+
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::effective::{Invalid, Settings};
+use super::file::File;
+use super::table::KEYS;
+
+/// Why there are no settings. For exit status 78.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{}: cannot be read: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A line of the file is wrong.
+    #[error("{}:{line}: {key}: {why}", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The key, or where it should be.
+        key: String,
+        /// What is wrong and what is allowed.
+        why: String,
+    },
+    /// A setting from the command line, the environment or a default is wrong.
+    #[error("{key}: {why}")]
+    Value {
+        /// The key.
+        key: String,
+        /// What is wrong and what is allowed.
+        why: String,
+    },
+}
+
+/// Reads the settings: `overrides` are `section.key` and value from the command line and win over the file.
+///
+/// Without `path` the defaults stand; a default file is the caller's decision.
+pub fn load(path: Option<&Path>, overrides: &[(String, String)]) -> Result<Settings, ConfigError> {
+    let text = match path {
+        Some(path) => {
+            std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?
+        }
+        None => String::new(),
+    };
+    let place = |error: &toml::de::Error| line_error(path, &text, error);
+    let mut table: toml::Table = toml::from_str(&text).map_err(|e| place(&e))?;
+    // Once as it stands, so that an error of the file is told with its line.
+    let _: File = toml::from_str(&text).map_err(|e| place(&e))?;
+    for (key, value) in overrides {
+        set(&mut table, key, value)?;
+    }
+    let file = File::deserialize_table(table, overrides)?;
+    Settings::check(file).map_err(|invalid| locate(path, &text, overrides, invalid))
+}
+
+impl File {
+    fn deserialize_table(table: toml::Table, overrides: &[(String, String)]) -> Result<Self, ConfigError> {
+        table.try_into().map_err(|error: toml::de::Error| ConfigError::Value {
+            key: overrides.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>().join(", "),
+            why: error.message().to_owned(),
+        })
+    }
+}
+
+/// Puts one value from the command line into the table, in the type that the key has.
+fn set(table: &mut toml::Table, key: &str, value: &str) -> Result<(), ConfigError> {
+    let unknown = || ConfigError::Value { key: key.to_owned(), why: format!("is no setting; {}", nearest(key)) };
+    if !KEYS.iter().any(|known| known.name == key) {
+        return Err(unknown());
+    }
+    let (section, name) = key.split_once('.').ok_or_else(unknown)?;
+    let defaults = toml::Table::try_from(File::default()).map_err(|_| unknown())?;
+    let default = defaults.get(section).and_then(|section| section.get(name)).ok_or_else(unknown)?;
+    let value = match default {
+        toml::Value::Integer(_) => toml::Value::Integer(value.trim().parse().map_err(|_| ConfigError::Value {
+            key: key.to_owned(),
+            why: format!("{value:?} is not a number; allowed: {}", allowed(key)),
+        })?),
+        _ => toml::Value::String(value.to_owned()),
+    };
+    let section = table.entry(section).or_insert_with(|| toml::Table::new().into());
+    section.as_table_mut().ok_or_else(unknown)?.insert(name.to_owned(), value);
+    Ok(())
+}
+
+fn nearest(key: &str) -> String {
+    let section = key.split('.').next().unwrap_or_default();
+    let near: Vec<_> = KEYS.iter().map(|k| k.name).filter(|name| name.starts_with(section)).collect();
+    if near.is_empty() { "see fifo-bridge.toml(5)".into() } else { format!("there are {}", near.join(", ")) }
+}
+
+fn allowed(key: &str) -> &'static str {
+    KEYS.iter().find(|known| known.name == key).map_or("see fifo-bridge.toml(5)", |known| known.allowed)
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    text.as_bytes()[..offset.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
+}
+
+/// Turns an error of the TOML reader into one that names the key.
+fn line_error(path: Option<&Path>, text: &str, error: &toml::de::Error) -> ConfigError {
+    let offset = error.span().map_or(0, |span| span.start);
+    let key = keys_of(text)
+        .into_iter()
+        .find(|(_, span)| span.contains(&offset))
+        .map_or_else(|| "syntax".to_owned(), |(key, _)| key);
+    let mut why = error.message().replace('\n', " ");
+    if KEYS.iter().any(|known| known.name == key) {
+        why = format!("{why}; allowed: {}", allowed(&key));
+    }
+    match path {
+        Some(path) => ConfigError::Line { path: path.to_owned(), line: line_of(text, offset), key, why },
+        None => ConfigError::Value { key, why },
+    }
+}
+
+/// Says where a value that was refused comes from.
+fn locate(path: Option<&Path>, text: &str, overrides: &[(String, String)], invalid: Invalid) -> ConfigError {
+    let Invalid { key, why } = invalid;
+    let overridden = overrides.iter().any(|(name, _)| name == key);
+    let line = keys_of(text).into_iter().find(|(name, _)| name == key).map(|(_, span)| line_of(text, span.start));
+    match (path, line) {
+        (Some(path), Some(line)) if !overridden => {
+            ConfigError::Line { path: path.to_owned(), line, key: key.to_owned(), why }
+        }
+        _ => ConfigError::Value { key: key.to_owned(), why },
+    }
+}
+
+/// All `section.key` of the text with the bytes that they cover.
+fn keys_of(text: &str) -> Vec<(String, std::ops::Range<usize>)> {
+    let mut keys = Vec::new();
+    let Ok(root) = DeTable::parse(text) else { return keys };
+    for (section, value) in root.get_ref() {
+        let inner: &Spanned<DeValue<'_>> = value;
+        if let DeValue::Table(table) = inner.get_ref() {
+            for (name, value) in table {
+                let span = name.span().start..value.span().end.max(name.span().end);
+                keys.push((format!("{}.{}", section.get_ref(), name.get_ref()), span));
+            }
+        } else {
+            keys.push((section.get_ref().to_string(), section.span().start..value.span().end));
+        }
+    }
+    // Sections last: a key inside of one is the better answer.
+    for (section, value) in root.get_ref() {
+        keys.push((section.get_ref().to_string(), section.span().start..value.span().end.max(section.span().end)));
+    }
+    keys
+}

@@ -1,0 +1,156 @@
+//! `fifo-bridge status`: a socket that the bridge writes one JSON object to, and the reader of it.
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use delivery::counters::get;
+use serde_json::{Map, Value, json};
+
+use crate::shared::Shared;
+
+/// How long a client of the socket may keep us waiting.
+const CLIENT: Duration = Duration::from_secs(2);
+
+/// Numbers of one moment, from which rates are made.
+#[derive(Debug, Clone, Copy)]
+pub struct Sample {
+    at: Instant,
+    received: u64,
+    pushed: u64,
+}
+
+impl Sample {
+    /// Of now.
+    pub fn take(shared: &Shared) -> Self {
+        let counters = &shared.counters;
+        Self { at: Instant::now(), received: get(&counters.received), pushed: get(&counters.pushed) }
+    }
+
+    fn rate(self, earlier: Self) -> (f64, f64) {
+        let seconds = self.at.duration_since(earlier.at).as_secs_f64();
+        if seconds <= 0.0 {
+            return (0.0, 0.0);
+        }
+        let per_second = |now: u64, then: u64| now.saturating_sub(then) as f64 / seconds;
+        (per_second(self.received, earlier.received), per_second(self.pushed, earlier.pushed))
+    }
+}
+
+/// Everything that `status` shows. The words are those of the metrics.
+pub fn report(shared: &Shared, earlier: Sample) -> Value {
+    let (settings, _) = shared.settings();
+    let counters = &shared.counters;
+    let health = shared.health();
+    let (received_rate, pushed_rate) = Sample::take(shared).rate(earlier);
+    let mut report = Map::new();
+    let mut put = |key: &str, value: Value| {
+        report.insert(key.to_owned(), value);
+    };
+    put("version", env!("CARGO_PKG_VERSION").into());
+    put("pid", std::process::id().into());
+    put("uptime_seconds", shared.started.elapsed().as_secs().into());
+    put("fifo", settings.fifo.path.display().to_string().into());
+    put("redis", settings.endpoint.to_string().into());
+    put("key", settings.names.list.clone().into());
+    put("cursor_key", settings.names.cursor.clone().into());
+    put("spool", settings.spool.directory.display().to_string().into());
+    put("connected", health.connected.into());
+    put("stopped", health.stopped.into());
+    put("last_error", health.last_error.into());
+    put("last_error_time", health.last_error_time.into());
+    put("acked", shared.spool.acked().map_or(Value::Null, |acked| acked.to_string().into()));
+    put("end", shared.spool.end().to_string().into());
+    put("received_per_second", json!(received_rate));
+    put("pushed_per_second", json!(pushed_rate));
+    for metric in crate::metrics::METRICS.iter().filter(|metric| metric.word != "connected") {
+        put(metric.word, (metric.read)(counters));
+    }
+    put(
+        "unpushed_bytes",
+        shared.spool.acked().map_or_else(|| shared.spool.bytes(), |at| shared.spool.bytes_after(at)).into(),
+    );
+    let settled = get(&counters.pushed) + get(&counters.duplicates_suppressed) + get(&counters.dead_letters);
+    put("held", get(&counters.received).saturating_sub(settled).into());
+    Value::Object(report)
+}
+
+/// Binds the socket; one that a killed process left behind is replaced.
+pub fn bind(path: &Path) -> std::io::Result<UnixListener> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    if path.exists() && UnixStream::connect(path).is_err() {
+        std::fs::remove_file(path)?;
+    }
+    UnixListener::bind(path)
+}
+
+/// Answers whoever connects, for ever.
+pub fn serve(listener: &UnixListener, shared: &Arc<Shared>) {
+    let mut earlier = Sample::take(shared);
+    for client in listener.incoming() {
+        let Ok(mut client) = client else {
+            std::thread::sleep(Duration::from_millis(100));
+            continue;
+        };
+        let report = report(shared, earlier).to_string();
+        if earlier.at.elapsed() >= Duration::from_secs(10) {
+            earlier = Sample::take(shared);
+        }
+        // A client that does not read is its own loss.
+        let _ = client.set_write_timeout(Some(CLIENT)).and_then(|()| client.write_all(report.as_bytes()));
+    }
+}
+
+/// Asks the bridge behind `path`.
+pub fn ask(path: &Path) -> anyhow::Result<Value> {
+    let mut stream = UnixStream::connect(path)
+        .map_err(|error| anyhow::anyhow!("no bridge answers at {} ({error}); is it running?", path.display()))?;
+    stream.set_read_timeout(Some(CLIENT))?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    Ok(serde_json::from_str(&text)?)
+}
+
+/// The report for people.
+pub fn render(report: &Value) -> String {
+    let text = |key: &str| match &report[key] {
+        Value::String(text) => text.clone(),
+        Value::Number(number) if number.is_f64() => format!("{:.1}", number.as_f64().unwrap_or(0.0)),
+        other => other.to_string(),
+    };
+    let state = if report["stopped"] == true {
+        "STOPPED, a person is needed"
+    } else if report["connected"] == true {
+        "connected"
+    } else {
+        "AWAY, records wait in the spool"
+    };
+    let mut lines = vec![
+        format!("pipe         {} ({} bytes in it)", text("fifo"), text("pipe_bytes")),
+        format!("redis        {} list {:?}: {state}", text("redis"), text("key")),
+        format!("rates        {} received/s, {} pushed/s", text("received_per_second"), text("pushed_per_second")),
+        format!(
+            "records      {} received = {} pushed + {} already there + {} dead letters + {} held",
+            text("received"),
+            text("pushed"),
+            text("duplicates_suppressed"),
+            text("dead_letters"),
+            text("held")
+        ),
+        format!(
+            "spool        {} bytes, {} not yet pushed, oldest {} s",
+            text("spool_bytes"),
+            text("unpushed_bytes"),
+            text("oldest_unpushed_seconds")
+        ),
+        format!("list         {} long after the last push", text("list_length")),
+    ];
+    if !text("last_error").is_empty() {
+        lines.push(format!("last error   {}", text("last_error")));
+    }
+    lines.join("\n")
+}
