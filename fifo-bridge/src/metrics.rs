@@ -81,6 +81,8 @@ impl Collector for Bridge {
             let encoder = encoder.encode_descriptor(&name, metric.help, unit.as_ref(), kind)?;
             if metric.counter {
                 ConstCounter::new(value.as_u64().unwrap_or(0)).encode(encoder)?;
+            } else if let Some(whole) = value.as_i64() {
+                ConstGauge::new(whole).encode(encoder)?;
             } else {
                 ConstGauge::new(value.as_f64().unwrap_or(0.0)).encode(encoder)?;
             }
