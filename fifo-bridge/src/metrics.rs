@@ -88,7 +88,7 @@ impl Collector for Bridge {
             }
         }
         let (sum, count, buckets) = self.0.push_seconds.read();
-        let bounds = BUCKETS.iter().copied().chain([f64::MAX]);
+        let bounds = BUCKETS.iter().copied().chain([f64::INFINITY]);
         let buckets: Vec<(f64, u64)> = bounds.zip(buckets).collect();
         let mut encoder =
             encoder.encode_descriptor("fifo_bridge_push", HISTOGRAM.1, Some(&Unit::Seconds), MetricType::Histogram)?;
