@@ -112,7 +112,9 @@ struct State {
     acked_written: bool,
     /// A file that interval syncing still has to force out.
     unsynced: Option<Arc<File>>,
-    /// Set when the writer or the owner wants the reader to look up.
+    /// The reader sleeps: waking it is a system call that is saved while it is busy.
+    waiting: bool,
+    /// Set when the owner wants the reader to look up.
     nudged: bool,
 }
 
@@ -162,7 +164,15 @@ impl Spool {
         ages.grew(segment.last(), now);
         let spool = Arc::new(Self {
             opened: segment.last(),
-            state: Mutex::new(State { segments, ages, acked, acked_written: true, unsynced: None, nudged: false }),
+            state: Mutex::new(State {
+                segments,
+                ages,
+                acked,
+                acked_written: true,
+                unsynced: None,
+                waiting: false,
+                nudged: false,
+            }),
             news: Condvar::new(),
             mark,
             folder: opened.folder,
@@ -239,9 +249,11 @@ impl Spool {
             filled.is_some_and(|segment| segment.last() > position)
         };
         let waiting = |state: &mut State| !beyond(state) && !state.nudged;
-        let guard = self.state();
+        let mut guard = self.state();
+        guard.waiting = true;
         let (mut state, _) =
             self.news.wait_timeout_while(guard, limit, waiting).unwrap_or_else(PoisonError::into_inner);
+        state.waiting = false;
         state.nudged = false;
         beyond(&state)
     }

@@ -68,7 +68,7 @@ impl Writer {
             Sync::Always => self.file.sync_data(),
             Sync::Interval(_) | Sync::Never => Ok(()),
         };
-        {
+        let wake = {
             let mut state = self.spool.state();
             let end = self.end;
             if let Some(last) = state.segments.back_mut() {
@@ -79,8 +79,11 @@ impl Writer {
             if matches!(self.spool.config.sync, Sync::Interval(_)) && state.unsynced.is_none() {
                 state.unsynced = Some(Arc::clone(&self.file));
             }
+            state.waiting
+        };
+        if wake {
+            self.spool.news.notify_one();
         }
-        self.spool.news.notify_one();
         synced.map_err(|source| {
             // Nobody knows which pages reached the disk, and a second sync may say "fine" (Rebello et al., ATC 2020).
             self.poisoned = true;
