@@ -48,7 +48,7 @@ pub fn redis(settings: &Settings) -> Findings {
             .push(format!("maxmemory-policy is {policy}: redis may drop records and cursors; set noeviction")),
         Some(policy) => findings.notes.push(format!("maxmemory-policy is {policy}")),
         None => {
-            findings.notes.push("the user may not ask for maxmemory-policy; it must not be one of allkeys-*".into())
+            findings.notes.push("the user may not ask for maxmemory-policy; it must not be one of allkeys-*".into());
         }
     }
     findings

@@ -135,9 +135,8 @@ impl Fifo {
         match fs::metadata(&self.path) {
             Ok(meta) if (meta.dev(), meta.ino()) == self.identity => AtPath::Same,
             Ok(meta) if meta.file_type().is_fifo() => AtPath::Other,
-            Ok(_) => AtPath::Useless,
             Err(error) if error.kind() == ErrorKind::NotFound => AtPath::Nothing,
-            Err(_) => AtPath::Useless,
+            Ok(_) | Err(_) => AtPath::Useless,
         }
     }
 }

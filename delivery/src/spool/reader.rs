@@ -74,7 +74,7 @@ impl Reader {
         }
         let path = folder::path(&self.spool.config.directory, segment.epoch, segment.start);
         let failed = |error| SpoolError::io("cannot be read in", &path)(error);
-        if !self.open.as_ref().is_some_and(|(epoch, start, _)| (*epoch, *start) == (segment.epoch, segment.start)) {
+        if self.open.as_ref().is_none_or(|(epoch, start, _)| (*epoch, *start) != (segment.epoch, segment.start)) {
             self.open = Some((segment.epoch, segment.start, File::open(&path).map_err(failed)?));
         }
         let file = self.open.as_ref().map(|(_, _, file)| file);

@@ -25,7 +25,12 @@ fn invalid<T>(key: &'static str, why: impl Into<String>) -> Result<T, Invalid> {
     Err(Invalid { key, why: why.into() })
 }
 
-fn within<T: PartialOrd + std::fmt::Display>(key: &'static str, value: T, low: T, high: T) -> Result<T, Invalid> {
+fn within<T: PartialOrd + std::fmt::Display + Copy>(
+    key: &'static str,
+    value: T,
+    low: T,
+    high: T,
+) -> Result<T, Invalid> {
     if value < low || value > high {
         return invalid(key, format!("{value} is not allowed; {low} to {high}"));
     }

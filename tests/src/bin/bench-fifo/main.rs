@@ -1,0 +1,82 @@
+//! Benchmarks of fifo-bridge, side by side with its peers in one run: `make bench-fifo`.
+#![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
+
+mod measure;
+mod peers;
+mod steady;
+mod throughput;
+
+use std::path::Path;
+
+use throughput::{Who, run, spread};
+
+fn main() {
+    let words: Vec<String> = std::env::args().collect();
+    if words.get(1).is_some_and(|word| word == "--peer") {
+        return peer(&words[2..]);
+    }
+    let number = |name: &str, default: usize| {
+        let given = words.iter().position(|word| word == name).and_then(|at| words.get(at + 1)?.parse().ok());
+        given.unwrap_or(default)
+    };
+    let (records, runs) = (number("--records", 2_000_000), number("--runs", 5));
+    println!(
+        "records of 100 bytes, unix socket, one pipe of 1 MiB; {records} records, {runs} runs in turn; median [low-high]\n"
+    );
+    table(records, runs, 25, &[1, 4, 16]);
+    table(records, runs, 250, &[4]);
+    steady_state(number("--seconds", 10) as u64);
+}
+
+fn table(records: usize, runs: usize, batch: usize, depths: &[usize]) {
+    println!(
+        "| batch {batch} | in flight | k records/s | bridge CPU ns/record | Redis CPU ns/record | memory MiB | rate / reference |"
+    );
+    println!("|---|---|---|---|---|---|---|");
+    for depth in depths {
+        let mut of: Vec<Vec<throughput::Run>> = vec![Vec::new(); Who::ALL.len()];
+        for _ in 0..runs {
+            for (index, who) in Who::ALL.into_iter().enumerate() {
+                of[index].push(run(who, records, *depth, batch));
+            }
+        }
+        for (index, who) in Who::ALL.into_iter().enumerate() {
+            let ratios: Vec<f64> =
+                of[index].iter().zip(&of[1]).map(|(mine, reference)| mine.rate / reference.rate).collect();
+            println!(
+                "| {} | {depth} | {} | {} | {} | {} | {} |",
+                who.name(),
+                spread(&of[index], |run| run.rate),
+                spread(&of[index], |run| run.cpu),
+                spread(&of[index], |run| run.redis_cpu),
+                spread(&of[index], |run| run.memory),
+                measure::Spread::of(&ratios),
+            );
+        }
+    }
+    println!();
+}
+
+fn steady_state(seconds: u64) {
+    println!("| steady | figure |\n|---|---|");
+    for rate in [1_000, 10_000, 100_000] {
+        let (share, memory) = steady::share_of_a_core(rate, seconds);
+        println!("| {rate} records/s | {share:.2} % of one core, {memory:.1} MiB |");
+    }
+    for rate in [20, 100, 300] {
+        let (median, tail) = steady::median_and_tail(&steady::latencies(rate, (rate * seconds) as usize));
+        println!("| latency at about {rate} records/s | median {median:.2} ms, 99th percentile {tail:.2} ms |");
+    }
+}
+
+fn peer(words: &[String]) {
+    let [kind, fifo, redis, folder, depth, batch] = words else { panic!("--peer KIND FIFO REDIS FOLDER DEPTH BATCH") };
+    peers::run(&peers::Peer {
+        safe: kind == "safe",
+        fifo: Path::new(fifo),
+        redis: Path::new(redis),
+        folder: Path::new(folder),
+        depth: depth.parse().expect("a number"),
+        batch: batch.parse().expect("a number"),
+    });
+}
