@@ -406,13 +406,15 @@ fn lost_replies_and_cut_connections_cost_a_reliable_worker_nothing() {
 
 #[test]
 fn two_living_workers_share_the_list() {
-    const RECORDS: u64 = 5_000;
+    // Enough for both to look for dead workers several times meanwhile: they do so once connected for --ttl.
+    const RECORDS: u64 = 24_000;
     let scene = Scene::new();
     let redis = Redis::setup(&scene).start();
     let records = Numbered::new("two", 100);
     let names = ["a", "b"];
     let mut children = names.map(|name| {
-        let command = slow(&scene, "reliable.php", redis.socket(), &scene.file(name), &["--worker", name]);
+        let command =
+            slow(&scene, "reliable.php", redis.socket(), &scene.file(name), &["--ttl", "2", "--worker", name]);
         scene.spawn(&format!("worker-{name}"), command)
     });
     until("both workers to be there", PATIENCE, || {
