@@ -1,3 +1,4 @@
 //! End-to-end tests against real peers.
 
 mod harness;
+mod workers;
