@@ -52,13 +52,12 @@ impl Reader {
                 .segments
                 .iter()
                 .position(|s| s.epoch == self.at.epoch && s.start <= self.at.offset && self.at.offset < s.end);
-            match found {
-                Some(index) => (Some(state.segments[index]), None),
-                None => {
-                    let ahead =
-                        |s: &&super::Segment| (s.epoch, s.start) > (self.at.epoch, self.at.offset) && s.end > s.start;
-                    (None, state.segments.iter().find(ahead).map(|s| Position { epoch: s.epoch, offset: s.start }))
-                }
+            if let Some(index) = found {
+                (Some(state.segments[index]), None)
+            } else {
+                let ahead =
+                    |s: &&super::Segment| (s.epoch, s.start) > (self.at.epoch, self.at.offset) && s.end > s.start;
+                (None, state.segments.iter().find(ahead).map(|s| Position { epoch: s.epoch, offset: s.start }))
             }
         };
         let Some(segment) = segment else {
@@ -74,7 +73,7 @@ impl Reader {
         }
         let path = folder::path(&self.spool.config.directory, segment.epoch, segment.start);
         let failed = |error| SpoolError::io("cannot be read in", &path)(error);
-        if !self.open.as_ref().is_some_and(|(epoch, start, _)| (*epoch, *start) == (segment.epoch, segment.start)) {
+        if self.open.as_ref().is_none_or(|(epoch, start, _)| (*epoch, *start) != (segment.epoch, segment.start)) {
             self.open = Some((segment.epoch, segment.start, File::open(&path).map_err(failed)?));
         }
         let file = self.open.as_ref().map(|(_, _, file)| file);
