@@ -1,7 +1,7 @@
 //! Named places at which a test may kill the process.
 //!
 //! With the feature `fault-points` the environment variable `FIFO_BRIDGE_FAULT=NAME:COUNT` ends the process
-//! by SIGKILL at the COUNTth passage of NAME. Without the feature a place costs nothing.
+//! by SIGKILL at the `COUNT`th passage of NAME. Without the feature a place costs nothing.
 
 /// A step of the data path. Each is a line after which a crash has to be harmless.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

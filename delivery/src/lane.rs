@@ -34,7 +34,7 @@ pub struct Settled {
 pub struct Lane {
     depth: usize,
     /// What the cursor in Redis is once everything under way has been taken. The `from` of the next batch.
-    tip: String,
+    tip: Vec<u8>,
     sent: Position,
     acked: Position,
     /// The furthest position that was ever confirmed: behind it, a record is a repeat.
@@ -49,7 +49,7 @@ impl Lane {
     pub fn new(at: Position, depth: usize) -> Self {
         Self {
             depth: depth.max(1),
-            tip: String::new(),
+            tip: Vec::new(),
             sent: at,
             acked: at,
             confirmed: at,
@@ -61,11 +61,11 @@ impl Lane {
     /// The cursor was read as `cursor`, and the stream goes on at `at`. Returns how many records in doubt
     /// Redis turned out to have.
     ///
-    /// `cursor` and `at` differ when a cursor of an earlier life of the stream is carried on.
-    pub fn resume(&mut self, cursor: &str, at: Position) -> u64 {
+    /// `cursor` and `at` differ when a cursor of an earlier life of the stream, or somebody else's, is carried on.
+    pub fn resume(&mut self, cursor: impl AsRef<[u8]>, at: Position) -> u64 {
         debug_assert!(self.flights.is_empty(), "resume with batches under way");
         let found = self.doubts.drain(..).filter(|doubt| doubt.to <= at).map(|doubt| doubt.fresh).sum();
-        cursor.clone_into(&mut self.tip);
+        self.tip = cursor.as_ref().to_vec();
         self.sent = at;
         self.acked = at;
         self.confirmed = self.confirmed.max(at);
@@ -83,7 +83,7 @@ impl Lane {
     }
 
     /// The `from` of the next batch.
-    pub fn tip(&self) -> &str {
+    pub fn tip(&self) -> &[u8] {
         &self.tip
     }
 
@@ -106,7 +106,7 @@ impl Lane {
     pub fn sent(&mut self, to: Position, fresh: u64, repeats: u64, now: Instant) {
         debug_assert!(to > self.sent && self.has_room());
         self.sent = to;
-        self.tip = to.to_string();
+        self.tip = to.to_string().into_bytes();
         self.flights.push_back(Flight { to, fresh, repeats, sent: now });
     }
 
@@ -158,8 +158,8 @@ mod tests {
         assert_eq!(lane.lost(), 5);
         assert_eq!(lane.sent_to(), at(10));
         // Redis had taken the second batch and not the third.
-        assert_eq!(lane.resume(&at(30).to_string(), at(30)), 2);
-        assert_eq!((lane.tip(), lane.acked()), (at(30).to_string().as_str(), at(30)));
+        assert_eq!(lane.resume(at(30).to_string(), at(30)), 2);
+        assert_eq!((lane.tip(), lane.acked()), (at(30).to_string().as_bytes(), at(30)));
         assert!(lane.is_repeat(at(30)));
         assert!(!lane.is_repeat(at(60)));
     }
@@ -173,7 +173,7 @@ mod tests {
         assert!(!lane.has_room());
         lane.taken(now);
         lane.lost();
-        lane.resume(&at(20).to_string(), at(20));
+        lane.resume(at(20).to_string(), at(20));
         assert!(lane.is_repeat(at(50)));
         assert!(!lane.is_repeat(at(51)));
         lane.sent(at(60), 1, 3, now);
@@ -190,6 +190,6 @@ mod tests {
         assert_eq!(lane.resume("", at(0)), 0);
         lane.sent(at(10), 4, 0, now);
         assert_eq!(lane.taken(now).map(|s| s.fresh), Some(4));
-        assert_eq!(lane.resume(&at(10).to_string(), at(10)), 0);
+        assert_eq!(lane.resume(at(10).to_string(), at(10)), 0);
     }
 }

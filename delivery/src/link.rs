@@ -7,7 +7,7 @@ use std::time::Duration;
 use redis::{Client, Connection, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError, Value};
 
 use crate::error::Trouble;
-use crate::push::Reply;
+use crate::push::{self, Names, Reply};
 
 /// Where Redis is and how to get in. Cheap to clone.
 #[derive(Clone)]
@@ -156,6 +156,15 @@ impl Link {
             Reply::Nil => Ok(Vec::new()),
             other => Err(Trouble::Confused { text: format!("GET {key}: {other:?}") }),
         }
+    }
+
+    /// Makes sure that a push could be taken back on this connection. To be asked before the first push of each connection.
+    pub fn rehearse(&mut self, names: &Names) -> Result<(), Trouble> {
+        let mut packed = Vec::new();
+        push::rehearsal(&mut packed, names);
+        self.send(&packed)?;
+        let replies: Result<Vec<Reply>, Trouble> = (0..push::REHEARSAL_REPLIES).map(|_| self.receive()).collect();
+        push::rehearsed(&replies?)
     }
 
     /// The eviction policy, `None` if the user may not ask.

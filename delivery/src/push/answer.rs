@@ -43,6 +43,10 @@ pub enum Answer {
 pub fn answer(replies: &[Reply]) -> Answer {
     match replies {
         [only] => script(only),
+        // MULTI was refused and what should have been queued has run, each by itself. Nobody can tell what is in the list now.
+        [Reply::Error { .. }, native, eval, _] if [native, eval].iter().any(|reply| ran(reply)) => {
+            Answer::Failed(Trouble::Confused { text: format!("a push without its transaction: {replies:?}") })
+        }
         [multi, native, eval, exec] => {
             if let Some(failed) = [multi, native, eval].into_iter().find_map(error) {
                 return Answer::Failed(failed);
@@ -57,20 +61,44 @@ pub fn answer(replies: &[Reply]) -> Answer {
     }
 }
 
+/// Reads the replies to a [`rehearsal`](super::rehearsal): what a push lacks on this connection, if anything.
+///
+/// A list of another type is no reason: the push itself will tell, and for this list only.
+pub fn rehearsed(replies: &[Reply]) -> Result<(), Trouble> {
+    let failed = |reply: &Reply| match error(reply)? {
+        Trouble::Answered { code, .. } if code == "WRONGTYPE" => None,
+        Trouble::Answered { code, text, .. } => Some(Trouble::Answered { code, text, connecting: true }),
+        other => Some(other),
+    };
+    if let Some(trouble) = replies.iter().find_map(failed) {
+        return Err(trouble);
+    }
+    match replies {
+        [_, _, Reply::Many(results)] => match results.as_slice() {
+            [Reply::Many(inner)] => inner.iter().find_map(failed).map_or(Ok(()), Err),
+            [failure] => Err(failed(failure).unwrap_or_else(|| confused(failure))),
+            _ => Err(Trouble::Confused { text: format!("{results:?}") }),
+        },
+        _ => Err(Trouble::Confused { text: format!("a rehearsal: {replies:?}") }),
+    }
+}
+
 /// The results of the native push and of the script. The script's is the one that counts: it has seen both.
 fn transaction(results: &[Reply]) -> Answer {
     match results {
+        // The native push failed and its twin in the script did not: cannot happen in one atomic step.
         [Reply::Error { .. }, Reply::Number(_)] => {
-            // The native push failed and its twin in the script did not: cannot happen in one atomic step.
             Answer::Failed(Trouble::Confused { text: format!("half a push: {results:?}") })
         }
-        [Reply::Number(_) | Reply::Error { .. }, result] => match result {
-            // The script itself did not run: EVAL was taken from the user between queueing and execution.
-            Reply::Error { .. } => {
-                Answer::Failed(Trouble::Confused { text: format!("a push without its compare: {results:?}") })
-            }
-            _ => script(result),
-        },
+        // Neither ran: both were taken from the user between queueing and execution.
+        [failed @ Reply::Error { .. }, Reply::Error { .. }] => {
+            Answer::Failed(error(failed).unwrap_or_else(|| confused(failed)))
+        }
+        // The script alone did not run.
+        [Reply::Number(_), Reply::Error { .. }] => {
+            Answer::Failed(Trouble::Confused { text: format!("a push without its compare: {results:?}") })
+        }
+        [Reply::Number(_) | Reply::Error { .. }, result] => script(result),
         _ => Answer::Failed(Trouble::Confused { text: format!("{results:?}") }),
     }
 }
@@ -88,13 +116,34 @@ fn script(result: &Reply) -> Answer {
     }
 }
 
+/// True for what a command answers and queueing does not.
+fn ran(reply: &Reply) -> bool {
+    !matches!(reply, Reply::Status | Reply::Error { .. })
+}
+
 fn error(reply: &Reply) -> Option<Trouble> {
     match reply {
         Reply::Error { code, text } => {
-            Some(Trouble::Answered { code: code.clone(), text: text.clone(), connecting: false })
+            let (code, text) = reason(code, text);
+            Some(Trouble::Answered { code: code.to_owned(), text: text.to_owned(), connecting: false })
         }
         _ => None,
     }
+}
+
+/// What Redis meant, where it puts another word in front.
+fn reason<'a>(code: &'a str, text: &'a str) -> (&'a str, &'a str) {
+    // EXEC itself was refused; the commands before it had been queued.
+    if let ("EXECABORT", Some(cause)) = (code, text.strip_prefix("Transaction discarded because of: ")) {
+        return cause.split_once(' ').unwrap_or((cause, ""));
+    }
+    // Missing permissions within a script, in the words of Redis 6 and 7.0, and of later ones.
+    if code == "ERR"
+        && ["The user executing the script can't ", "ACL failure in script"].iter().any(|p| text.starts_with(p))
+    {
+        return ("NOPERM", text);
+    }
+    (code, text)
 }
 
 fn confused(reply: &Reply) -> Trouble {
@@ -132,6 +181,7 @@ mod tests {
         );
         assert_eq!(ran(vec![failed("WRONGTYPE"), Reply::Many(vec![failed("WRONGTYPE")])]), trouble("WRONGTYPE"));
         assert!(matches!(ran(vec![Reply::Number(24), failed("NOPERM")]), Answer::Failed(Trouble::Confused { .. })));
+        assert_eq!(ran(vec![failed("NOPERM"), failed("NOPERM")]), trouble("NOPERM"));
         assert!(matches!(ran(vec![failed("X"), Reply::Number(1)]), Answer::Failed(Trouble::Confused { .. })));
     }
 
@@ -141,5 +191,27 @@ mod tests {
         assert_eq!(answer(&aborted), trouble("OOM"));
         let not_begun = [failed("NOAUTH"), failed("NOAUTH"), failed("NOAUTH"), failed("NOAUTH")];
         assert_eq!(answer(&not_begun), trouble("NOAUTH"));
+    }
+
+    #[test]
+    fn what_ran_outside_of_its_transaction_is_no_clean_failure() {
+        let no = || failed("NOPERM");
+        for (native, eval) in [(Reply::Number(24), Reply::Number(25)), (Reply::Number(24), no())] {
+            let answer = answer(&[no(), native, eval, failed("ERR")]);
+            assert!(matches!(answer, Answer::Failed(Trouble::Confused { .. })), "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn the_reason_is_found_behind_the_word_that_redis_puts_in_front() {
+        for (code, text, wanted) in [
+            ("EXECABORT", "Transaction discarded because of: OOM command not allowed", "OOM"),
+            ("EXECABORT", "Transaction discarded because of previous errors.", "EXECABORT"),
+            ("ERR", "The user executing the script can't run this command or subcommand", "NOPERM"),
+            ("ERR", "ACL failure in script: User x has no permissions to run the 'rpush' command", "NOPERM"),
+            ("ERR", "something else", "ERR"),
+        ] {
+            assert_eq!(reason(code, text).0, wanted, "{code} {text}");
+        }
     }
 }

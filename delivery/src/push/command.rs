@@ -23,19 +23,11 @@ impl Side {
         }
     }
 
-    fn script(self) -> &'static [u8] {
+    /// The arguments with which LTRIM takes `count` records off again.
+    fn undo(self, count: usize) -> (String, String) {
         match self {
-            Self::Right => include_bytes!("right.lua").trim_ascii(),
-            Self::Left => include_bytes!("left.lua").trim_ascii(),
-        }
-    }
-
-    /// The argument with which LTRIM takes `native` records off again.
-    fn undo(self, native: usize) -> i64 {
-        let native = i64::try_from(native).unwrap_or(i64::MAX - 1);
-        match self {
-            Self::Right => -(native + 1),
-            Self::Left => native,
+            Self::Right => ("0".into(), format!("-{}", count + 1)),
+            Self::Left => (count.to_string(), "-1".into()),
         }
     }
 }
@@ -75,54 +67,84 @@ impl Names {
 
 /// Appends the push of `records` to `out`: taken only if the cursor is `from`, which then becomes `to`.
 ///
+/// `from` is any bytes: a cursor that somebody else wrote can be gone on from, too.
 /// `count` is how many `records` yields, from 1 to [`BATCH_RECORDS_MAX`]. The answer comes as [`replies`]`(count)` replies.
 pub fn push<'a>(
     out: &mut Vec<u8>,
     names: &Names,
     side: Side,
-    (from, to): (&str, &str),
+    (from, to): (impl AsRef<[u8]>, &str),
     records: impl Iterator<Item = &'a [u8]>,
     count: usize,
 ) {
     assert!((1..=BATCH_RECORDS_MAX).contains(&count), "a push of {count} records");
-    let native = if count >= NATIVE_FROM { count - 1 } else { 0 };
     let mut records = records;
-    if native > 0 {
-        out.extend_from_slice(b"*1\r\n$5\r\nMULTI\r\n");
-        head(out, b'*', native + 2);
-        argument(out, side.command());
-        argument(out, names.list.as_bytes());
-        for record in records.by_ref().take(native) {
+    if count < NATIVE_FROM {
+        head(out, b'*', 8 + count);
+        eval(out, include_bytes!("whole.lua"), names, side, (from.as_ref(), to));
+        for record in records {
             argument(out, record);
         }
+        return;
     }
-    head(out, b'*', 8 + count - native);
-    argument(out, b"EVAL");
-    argument(out, side.script());
-    argument(out, b"2");
+    out.extend_from_slice(b"*1\r\n$5\r\nMULTI\r\n");
+    head(out, b'*', count + 1);
+    argument(out, side.command());
     argument(out, names.list.as_bytes());
-    argument(out, names.cursor.as_bytes());
-    argument(out, from.as_bytes());
-    argument(out, to.as_bytes());
-    argument(out, side.undo(native).to_string().as_bytes());
+    for record in records.by_ref().take(count - 1) {
+        argument(out, record);
+    }
+    head(out, b'*', 11);
+    eval(out, include_bytes!("last.lua"), names, side, (from.as_ref(), to));
+    let (first, last) = side.undo(count);
+    argument(out, first.as_bytes());
+    argument(out, last.as_bytes());
     for record in records {
         argument(out, record);
     }
-    if native > 0 {
-        out.extend_from_slice(b"*1\r\n$4\r\nEXEC\r\n");
-    }
+    out.extend_from_slice(b"*1\r\n$4\r\nEXEC\r\n");
+}
+
+/// The arguments that both scripts begin with.
+fn eval(out: &mut Vec<u8>, script: &[u8], names: &Names, side: Side, (from, to): (&[u8], &str)) {
+    argument(out, b"EVAL");
+    argument(out, script.trim_ascii());
+    argument(out, b"2");
+    argument(out, names.list.as_bytes());
+    argument(out, names.cursor.as_bytes());
+    argument(out, from);
+    argument(out, to.as_bytes());
+    argument(out, side.command());
 }
 
 /// Appends a move of the cursor alone, for a stretch of the stream that held no record for this list.
-pub fn advance(out: &mut Vec<u8>, names: &Names, (from, to): (&str, &str)) {
+pub fn advance(out: &mut Vec<u8>, names: &Names, (from, to): (impl AsRef<[u8]>, &str)) {
     head(out, b'*', 6);
     argument(out, b"EVAL");
     argument(out, include_bytes!("advance.lua").trim_ascii());
     argument(out, b"1");
     argument(out, names.cursor.as_bytes());
-    argument(out, from.as_bytes());
+    argument(out, from.as_ref());
     argument(out, to.as_bytes());
 }
+
+/// Appends what a push needs and would miss only when it is too late, as a step that changes nothing. [`REHEARSAL_REPLIES`]
+/// replies answer it.
+///
+/// Without MULTI the native push would run by itself; without EVAL or LTRIM it could not be taken back.
+pub fn rehearsal(out: &mut Vec<u8>, names: &Names) {
+    out.extend_from_slice(b"*1\r\n$5\r\nMULTI\r\n");
+    head(out, b'*', 5);
+    argument(out, b"EVAL");
+    argument(out, include_bytes!("rehearse.lua").trim_ascii());
+    argument(out, b"2");
+    argument(out, names.list.as_bytes());
+    argument(out, names.cursor.as_bytes());
+    out.extend_from_slice(b"*1\r\n$4\r\nEXEC\r\n");
+}
+
+/// How many replies answer a [`rehearsal`].
+pub const REHEARSAL_REPLIES: usize = 3;
 
 /// How many replies answer a push of `count` records; 0 stands for [`advance`].
 pub fn replies(count: usize) -> usize {
@@ -178,7 +200,7 @@ mod tests {
         push(&mut out, &names("l"), Side::Right, ("f", "t"), [&b"x\ny"[..]].into_iter(), 1);
         let text = String::from_utf8(out).expect("text");
         assert!(text.starts_with("*9\r\n$4\r\nEVAL\r\n"), "{text}");
-        assert!(text.ends_with("$1\r\nf\r\n$1\r\nt\r\n$2\r\n-1\r\n$3\r\nx\ny\r\n"), "{text}");
+        assert!(text.ends_with("$1\r\nf\r\n$1\r\nt\r\n$5\r\nRPUSH\r\n$3\r\nx\ny\r\n"), "{text}");
         assert_eq!(replies(1), 1);
     }
 
@@ -189,9 +211,9 @@ mod tests {
         push(&mut out, &names("l"), Side::Right, ("f", "t"), records.into_iter(), 25);
         let text = String::from_utf8(out).expect("text");
         assert!(text.starts_with("*1\r\n$5\r\nMULTI\r\n*26\r\n$5\r\nRPUSH\r\n$1\r\nl\r\n$1\r\nr\r\n"), "{text}");
-        assert!(text.ends_with("$3\r\n-25\r\n$1\r\nr\r\n*1\r\n$4\r\nEXEC\r\n"), "{text}");
+        assert!(text.ends_with("$1\r\n0\r\n$3\r\n-26\r\n$1\r\nr\r\n*1\r\n$4\r\nEXEC\r\n"), "{text}");
         assert_eq!(replies(25), 4);
-        assert_eq!(Side::Left.undo(24), 24);
+        assert_eq!(Side::Left.undo(25), ("25".into(), "-1".into()));
     }
 
     #[test]

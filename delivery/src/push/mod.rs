@@ -2,15 +2,15 @@
 //!
 //! # How it works
 //!
-//! A small batch is one `EVAL` of [`Side`]'s script with all records as arguments. Passing a record through
-//! Lua costs as much as pushing it, so a larger batch is a transaction: a native `RPUSH` of all records
-//! but the last, then the same script with the last one.
+//! A small batch is one `EVAL` of `whole.lua` with all records as arguments. Passing a record through Lua costs as
+//! much as pushing it, so a larger batch is a transaction: a native `RPUSH` of all records but the last, then `last.lua`
+//! with the last one.
 //!
 //! ```text
 //! MULTI
-//! RPUSH list r1 .. rn-1                                native speed
-//! EVAL script 2 list cursor from to -n rn              cursor == from? push rn and move the cursor
-//! EXEC                                                 else take the n-1 records off again
+//! RPUSH list r1 .. rn-1                                        native speed
+//! EVAL last.lua 2 list cursor from to RPUSH 0 -(n+1) rn        push rn too; cursor == from? move the cursor
+//! EXEC                                                         else take the n records off again
 //! ```
 //!
 //! Nobody sees the records between the push and their removal: a transaction is one step for every other client,
@@ -22,17 +22,21 @@
 //!   one are refused too, and what a dead connection still had in its buffers loses the compare.
 //! * A command refused while it is queued (out of memory, read-only, too few replicas, login) aborts the whole transaction.
 //! * A command that fails inside the transaction does not stop the others. Therefore the script pushes the last record
-//!   itself: whatever kept the native push from working (wrong type, permission) hits its twin too, and then the cursor
-//!   goes back. Records and cursor move together or not at all.
+//!   itself: whatever kept the native push from working (wrong type, permission) hits its twin too. Then the cursor goes
+//!   back, and nothing is taken off the list, where only other people's records are. Records and cursor move together
+//!   or not at all.
+//! * What takes a step back is what went forward: GETSET both ways. A user who may do the one may do the other.
 //! * The script travels with each push (`EVAL`, not `EVALSHA`): with a missing script the native push would
 //!   have been kept and the cursor not moved. A flushed script cache changes nothing.
-//! * One gap is known: an administrator who takes `EVAL` away from the user, and only that, in the instant between
-//!   the queueing and the execution of one transaction, leaves a push without its compare (`docs/DELIVERY.md`).
+//! * Without MULTI, EVAL or LTRIM (not permitted, or renamed) a push could not be taken back. [`rehearsal`] asks for them
+//!   on each new connection, before the first push.
+//! * One gap is known: an administrator who takes MULTI, EVAL, LTRIM or the cursor's key away from the user, and not
+//!   RPUSH, while a connection is in use. The answer then asks for a person (`docs/DELIVERY.md`).
 //!
 //! Scripts and their costs: `docs/BENCHMARKS.md`.
 
 mod answer;
 mod command;
 
-pub use answer::{Answer, Reply, answer};
-pub use command::{Names, Side, advance, push, replies};
+pub use answer::{Answer, Reply, answer, rehearsed};
+pub use command::{Names, REHEARSAL_REPLIES, Side, advance, push, rehearsal, replies};

@@ -146,18 +146,17 @@ impl Spool {
         let mut segments: VecDeque<Segment> = opened.segments.into();
         let durable = config.sync != Sync::Never;
         let last = segments.back().copied();
-        let (file, segment) = match last.filter(|last| !opened.restarted && !is_cut(last, acked)) {
-            Some(last) => (folder::reopen(&config.directory, last.epoch, last.start)?, last),
-            None => {
-                let epoch = Epoch::after(last.map(|last| last.epoch), unix_seconds, fastrand::u32(..));
-                if last.is_some() {
-                    log::info!("the spool {} begins epoch {epoch}: its end may be missing", config.directory.display());
-                }
-                let file = folder::create(&config.directory, &opened.folder, epoch, 0, durable)?;
-                let segment = Segment { epoch, start: 0, end: 0, acked: None };
-                segments.push_back(segment);
-                (file, segment)
+        let (file, segment) = if let Some(last) = last.filter(|last| !opened.restarted && !is_cut(last, acked)) {
+            (folder::reopen(&config.directory, last.epoch, last.start)?, last)
+        } else {
+            let epoch = Epoch::after(last.map(|last| last.epoch), unix_seconds, fastrand::u32(..));
+            if last.is_some() {
+                log::info!("the spool {} begins epoch {epoch}: its end may be missing", config.directory.display());
             }
+            let file = folder::create(&config.directory, &opened.folder, epoch, 0, durable)?;
+            let segment = Segment { epoch, start: 0, end: 0, acked: None };
+            segments.push_back(segment);
+            (file, segment)
         };
         folder::note_boot(&config.directory)?;
         let mut ages = age::Ages::default();

@@ -52,13 +52,12 @@ impl Reader {
                 .segments
                 .iter()
                 .position(|s| s.epoch == self.at.epoch && s.start <= self.at.offset && self.at.offset < s.end);
-            match found {
-                Some(index) => (Some(state.segments[index]), None),
-                None => {
-                    let ahead =
-                        |s: &&super::Segment| (s.epoch, s.start) > (self.at.epoch, self.at.offset) && s.end > s.start;
-                    (None, state.segments.iter().find(ahead).map(|s| Position { epoch: s.epoch, offset: s.start }))
-                }
+            if let Some(index) = found {
+                (Some(state.segments[index]), None)
+            } else {
+                let ahead =
+                    |s: &&super::Segment| (s.epoch, s.start) > (self.at.epoch, self.at.offset) && s.end > s.start;
+                (None, state.segments.iter().find(ahead).map(|s| Position { epoch: s.epoch, offset: s.start }))
             }
         };
         let Some(segment) = segment else {

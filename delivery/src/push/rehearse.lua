@@ -1,0 +1,1 @@
+return{redis.pcall('LTRIM',KEYS[1],0,-1)}
