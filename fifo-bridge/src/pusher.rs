@@ -133,9 +133,10 @@ impl Pusher {
         }
         fault::pass(Place::StartBeforeCursor);
         let cursor = link.cursor(&self.settings.names.cursor).map_err(Setback::Redis)?;
+        link.rehearse(&self.settings.names).map_err(Setback::Redis)?;
         self.look_at_policy(&mut link);
         let at = self.place(&cursor)?;
-        let found = self.lane.resume(&String::from_utf8_lossy(&cursor), at);
+        let found = self.lane.resume(&cursor, at);
         add(&self.shared.counters.duplicates_suppressed, found);
         self.batcher.seek(at);
         self.batcher.count_from(at);
