@@ -174,7 +174,7 @@ impl Batcher {
         Ok(Some(Batch { to: self.at, records: self.records.len(), fresh, repeats }))
     }
 
-    fn write(&self, tip: &str, out: &mut Vec<u8>) {
+    fn write(&self, tip: &[u8], out: &mut Vec<u8>) {
         let to = self.at.to_string();
         let Packing { names, side, .. } = &self.packing;
         if self.records.is_empty() {
