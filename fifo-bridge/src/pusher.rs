@@ -55,6 +55,8 @@ pub struct Pusher {
     out: Vec<u8>,
     backoff: Backoff,
     connections: u64,
+    /// Redis has confirmed the lane's position, by its cursor or by an answer.
+    confirmed: bool,
     /// Only a push that is taken ends the trouble.
     needs_proof: bool,
     /// The next batch goes to the dead letters: Redis refused it.
@@ -82,6 +84,7 @@ impl Pusher {
             out: Vec::new(),
             backoff: Backoff::default(),
             connections: 0,
+            confirmed: false,
             needs_proof: false,
             park: false,
             said: None,
@@ -137,6 +140,7 @@ impl Pusher {
         self.look_at_policy(&mut link);
         let at = self.place(&cursor)?;
         let found = self.lane.resume(&cursor, at);
+        self.confirmed |= Position::parse(&cursor) == Some(at);
         add(&self.shared.counters.duplicates_suppressed, found);
         self.batcher.seek(at);
         self.batcher.count_from(at);
@@ -279,6 +283,7 @@ impl Pusher {
     fn taken(&mut self, records: usize, length: u64) {
         fault::pass(Place::PushAfterReply);
         let counters = &self.shared.counters;
+        self.confirmed = true;
         if let Some(settled) = self.lane.taken(Instant::now()) {
             add(&counters.pushed, settled.fresh);
             add(&counters.replayed, settled.repeats);
@@ -296,9 +301,9 @@ impl Pusher {
     fn keep_house(&mut self, now: Instant) {
         self.kept_house = now;
         let spool = &self.shared.spool;
-        let acked = self.lane.acked();
-        if acked > spool_start(spool) || spool.acked().is_some() {
-            let kept = spool.release(acked, now).and_then(|()| spool.write_mark());
+        // Until Redis has confirmed something the lane's position is a guess, and the noted one is better.
+        if self.confirmed {
+            let kept = spool.release(self.lane.acked(), now).and_then(|()| spool.write_mark());
             if let Err(error) = kept {
                 log::warn!("{}", crate::chain(&error));
             }
@@ -446,10 +451,6 @@ impl Pusher {
         }
         self.policy_said = policy;
     }
-}
-
-fn spool_start(spool: &delivery::spool::Spool) -> Position {
-    spool.held().first().map_or(spool.opened(), |span| Position { epoch: span.epoch, offset: span.start })
 }
 
 fn lost_text(why: Lost, cursor: &str) -> String {
