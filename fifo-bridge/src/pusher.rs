@@ -16,7 +16,7 @@ use delivery::push::{Answer, Reply, answer, replies};
 use delivery::resume::{Lost, Resume, resume};
 use delivery::retry::Backoff;
 
-use crate::batcher::{Batcher, Hold};
+use crate::batcher::{Batch, Batcher, Hold};
 use crate::settings::Settings;
 use crate::shared::Shared;
 
@@ -52,7 +52,10 @@ pub struct Pusher {
     lane: Lane,
     /// Records of the batches under way, for the number of replies to each.
     under_way: std::collections::VecDeque<usize>,
+    /// Packed commands that were not sent yet.
     out: Vec<u8>,
+    /// A batch whose commands are the last in `out`, while the lane has no room for it.
+    staged: Option<Batch>,
     backoff: Backoff,
     connections: u64,
     /// Redis has confirmed the lane's position, by its cursor or by an answer.
@@ -82,6 +85,7 @@ impl Pusher {
             lane,
             under_way: std::collections::VecDeque::new(),
             out: Vec::new(),
+            staged: None,
             backoff: Backoff::default(),
             connections: 0,
             confirmed: false,
@@ -196,6 +200,9 @@ impl Pusher {
             if now.duration_since(self.kept_house) >= HOUSEKEEPING {
                 self.keep_house(now);
             }
+            if self.shared.stopping() && now >= *farewell.get_or_insert_with(|| now + FAREWELL) {
+                return self.settle(link, 0);
+            }
             if more {
                 // The window is full: make room for half of it, so that the next send carries several batches.
                 self.settle(link, self.lane.under_way() / 2)?;
@@ -204,9 +211,8 @@ impl Pusher {
             // All there was is sent. What was sent before it has surely been answered meanwhile.
             self.settle(link, self.lane.under_way() - before.min(self.lane.under_way()))?;
             if self.shared.stopping() {
-                let until = *farewell.get_or_insert_with(|| now + FAREWELL);
                 self.settle(link, 0)?;
-                if !self.shared.spool.wait(self.batcher.read_to(), Duration::ZERO) || now >= until {
+                if !self.shared.spool.wait(self.batcher.read_to(), Duration::ZERO) {
                     return Ok(());
                 }
                 continue;
@@ -222,23 +228,27 @@ impl Pusher {
         }
     }
 
-    /// Packs and sends as many batches as have room. True if there may be more than had room.
+    /// Packs and sends as many batches as have room, and packs one more, so that it can go as soon as there is room again.
+    /// True if there may be more than had room.
     fn send_what_is_there(&mut self, link: &mut Link) -> Result<bool, Setback> {
-        self.out.clear();
-        let mut more = false;
-        while self.lane.has_room() {
-            let packed = self.batcher.pack(&self.lane, self.park, &mut self.out).map_err(Setback::Hold)?;
-            let Some(batch) = packed else {
+        loop {
+            if self.staged.is_none() {
+                self.staged = self.batcher.pack(&self.lane, self.park, &mut self.out).map_err(Setback::Hold)?;
+            }
+            if !self.lane.has_room() {
+                return Ok(true);
+            }
+            let Some(batch) = self.staged.take() else {
                 self.send(link)?;
                 return Ok(false);
             };
             self.lane.sent(batch.to, batch.fresh, batch.repeats, Instant::now());
             self.under_way.push_back(batch.records);
             self.park = false;
-            more = true;
+            if !self.lane.has_room() {
+                self.send(link)?;
+            }
         }
-        self.send(link)?;
-        Ok(more || !self.lane.has_room())
     }
 
     fn send(&mut self, link: &mut Link) -> Result<(), Setback> {
@@ -322,6 +332,8 @@ impl Pusher {
         // What broke under a push is only mended when a push succeeds; what broke at the login, when the login does.
         self.needs_proof |= !self.under_way.is_empty();
         self.under_way.clear();
+        self.out.clear();
+        self.staged = None;
         let doubt = self.lane.lost();
         let trouble = match setback {
             Setback::Reloaded => return log::info!("the settings were read again"),
