@@ -15,7 +15,7 @@ impl Epoch {
     pub fn after(last: Option<Self>, unix_seconds: u64, chance: u32) -> Self {
         let fresh = (unix_seconds << 32) | u64::from(chance);
         match last {
-            Some(Self(last)) if last >= fresh => Self(last + (1 << 32)),
+            Some(Self(last)) if last >= fresh => Self(last.saturating_add(1 << 32)),
             _ => Self(fresh),
         }
     }

@@ -57,7 +57,7 @@ pub fn resume(cursor: &[u8], held: &[Span], opened: Position, acked: Option<Posi
     let Some(first) = held.first().map(|span| span.first()) else {
         return Resume::Continue(opened);
     };
-    let known = acked.map(|acked| clamp(acked, held));
+    let known = acked.map(|acked| clamp(acked, held, opened));
     let Some(cursor) = Position::parse(cursor) else {
         return match known {
             None if cursor.is_empty() => Resume::Continue(first),
@@ -92,8 +92,8 @@ pub fn resume(cursor: &[u8], held: &[Span], opened: Position, acked: Option<Posi
     }
 }
 
-/// The nearest position to `position` that `held` reaches.
-fn clamp(position: Position, held: &[Span]) -> Position {
+/// The nearest position to `position` that `held` reaches. What came since the spool was `opened` is never skipped.
+fn clamp(position: Position, held: &[Span], opened: Position) -> Position {
     let first = held[0].first();
     if position < first {
         return first;
@@ -107,10 +107,10 @@ fn clamp(position: Position, held: &[Span]) -> Position {
         }
         if span.epoch == position.epoch {
             // Beyond the end of its epoch: on with the next one.
-            return held.get(index + 1).map_or_else(|| span.last(), |next| next.first());
+            return held.get(index + 1).map_or(opened, |next| next.first());
         }
     }
-    held[held.len() - 1].last()
+    opened
 }
 
 #[cfg(test)]
@@ -186,9 +186,12 @@ mod tests {
     #[test]
     fn a_mark_outside_of_what_is_held_is_moved_inside() {
         let held = [span(E, 100, 900), span(E + 1, 0, 50)];
-        assert_eq!(clamp(at(E, 5), &held), at(E, 100));
-        assert_eq!(clamp(at(E, 950), &held), at(E + 1, 0));
-        assert_eq!(clamp(at(E + 1, 70), &held), at(E + 1, 50));
-        assert_eq!(clamp(at(E + 9, 70), &held), at(E + 1, 50));
+        let opened = at(E + 1, 20);
+        assert_eq!(clamp(at(E, 5), &held, opened), at(E, 100));
+        assert_eq!(clamp(at(E, 950), &held, opened), at(E + 1, 0));
+        assert_eq!(clamp(at(E + 1, 30), &held, opened), at(E + 1, 30));
+        // Of nobody's knowledge: on with what is new.
+        assert_eq!(clamp(at(E + 1, 70), &held, opened), opened);
+        assert_eq!(clamp(at(E + 9, 70), &held, opened), opened);
     }
 }

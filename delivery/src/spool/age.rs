@@ -25,7 +25,11 @@ impl Default for Ages {
 impl Ages {
     /// The stream reached `end` at `now`.
     pub fn grew(&mut self, end: Position, now: Instant) {
-        if self.samples.back().is_some_and(|(_, at)| now.duration_since(*at) < self.step) {
+        if let Some((last, at)) = self.samples.back_mut()
+            && now.duration_since(*at) < self.step
+        {
+            // Counted as a little older than they are, but never forgotten.
+            *last = end;
             return;
         }
         self.samples.push_back((end, now));

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::{Segment, SpoolConfig, SpoolError, Sync};
@@ -10,7 +11,7 @@ use crate::position::Epoch;
 /// Where the kernel says which run of the machine this is.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// Files of ours that are no segments.
-const OURS: [&str; 6] = ["acked", "boot", "lock", "dead-letters.jsonl", "status.sock", "boot.new"];
+const OURS: [&str; 5] = ["acked", "boot", "lock", "dead-letters.jsonl", "status.sock"];
 
 pub(super) struct Opened {
     pub folder: File,
@@ -22,7 +23,12 @@ pub(super) struct Opened {
 /// Locks the folder and takes stock of it.
 pub(super) fn open(config: &SpoolConfig) -> Result<Opened, SpoolError> {
     let path = &config.directory;
+    let is_new = !path.exists();
     fs::create_dir_all(path).map_err(SpoolError::io("cannot create its folder", path))?;
+    if let (true, Some(parent)) = (is_new && config.sync != Sync::Never, path.parent()) {
+        let synced = File::open(parent).and_then(|parent| parent.sync_all());
+        synced.map_err(SpoolError::io("cannot sync the folder above", path))?;
+    }
     let folder = File::open(path).map_err(SpoolError::io("cannot open its folder", path))?;
     match folder.try_lock() {
         Ok(()) => {}
@@ -58,8 +64,26 @@ fn scan(path: &Path) -> Result<Vec<Segment>, SpoolError> {
         log::warn!("the spool {} holds what is not ours, left alone: {}", path.display(), foreign.join(", "));
     }
     segments.sort_by_key(|segment| (segment.epoch, segment.start));
+    drop_empty_inside(&mut segments);
     trim(&mut segments);
     Ok(segments)
+}
+
+/// An empty file inside of another segment says nothing and must not end it.
+fn drop_empty_inside(segments: &mut Vec<Segment>) {
+    let mut end = None;
+    segments.retain(|segment| {
+        let inside = segment.bytes() == 0 && end.is_some_and(|end| segment.last() < end);
+        if inside {
+            log::error!(
+                "the spool's segment {} is empty and out of place: left alone",
+                name(segment.epoch, segment.start)
+            );
+        } else {
+            end = Some(segment.last());
+        }
+        !inside
+    });
 }
 
 /// A file may be longer than the place to the next one only if somebody wrote into it: the surplus is not ours.
@@ -109,6 +133,8 @@ pub(super) fn reopen(folder: &Path, epoch: Epoch, start: u64) -> Result<File, Sp
 }
 
 /// Creates a segment. With `durable` its name is on disk when this returns.
+///
+/// A file that is there already and empty is what an earlier attempt has left, one whose second half failed.
 pub(super) fn create(
     folder: &Path,
     handle: &File,
@@ -117,12 +143,20 @@ pub(super) fn create(
     durable: bool,
 ) -> Result<File, SpoolError> {
     let path = path(folder, epoch, start);
-    let file = File::options().read(true).write(true).create_new(true).open(&path);
+    let file = match File::options().read(true).write(true).create_new(true).mode(0o640).open(&path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => left_over(&path).ok_or(error),
+        created => created,
+    };
     let file = file.map_err(SpoolError::io("cannot create", &path))?;
     if durable {
         handle.sync_all().map_err(SpoolError::io("cannot sync the folder of", &path))?;
     }
     Ok(file)
+}
+
+fn left_over(path: &Path) -> Option<File> {
+    let empty = fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() == 0);
+    empty.then(|| File::options().read(true).write(true).open(path).ok())?
 }
 
 /// Removes a segment; one that is gone already is no error.
@@ -146,17 +180,22 @@ fn restarted(folder: &Path) -> bool {
     }
 }
 
-/// Notes in which run of the machine the spool is used.
-pub(super) fn note_boot(folder: &Path) -> Result<(), SpoolError> {
-    let Ok(now) = fs::read(BOOT_ID) else { return Ok(()) };
+/// Notes in which run of the machine the spool is used. Without the note the next start begins a new epoch, which is safe.
+pub(super) fn note_boot(folder: &Path) {
+    let Ok(now) = fs::read(BOOT_ID) else { return };
     let path = folder.join("boot");
     if fs::read(&path).is_ok_and(|then| then == now) {
-        return Ok(());
+        return;
     }
-    let fresh = folder.join("boot.new");
-    fs::write(&fresh, now)
-        .and_then(|()| fs::rename(&fresh, &path))
-        .map_err(SpoolError::io("cannot note the machine's run in", &path))
+    // In place: a full disk has no room for a second file, and half a note is that of no run at all.
+    let file = File::options().write(true).create(true).truncate(false).open(&path);
+    let noted = file.and_then(|file| file.write_all_at(&now, 0).and_then(|()| file.set_len(now.len() as u64)));
+    if let Err(error) = noted {
+        log::warn!(
+            "the machine's run cannot be noted in {} ({error}): the next start will begin a new epoch",
+            path.display()
+        );
+    }
 }
 
 #[cfg(test)]

@@ -107,9 +107,11 @@ struct State {
     /// Oldest first, never empty.
     segments: VecDeque<Segment>,
     ages: age::Ages,
-    /// The furthest confirmed position that was noted, and whether it is on disk.
+    /// The confirmed position, and whether it is on disk.
     acked: Option<Position>,
     acked_written: bool,
+    /// What was confirmed to this process. Only that may be freed: since an earlier one noted its mark, Redis may have gone back.
+    released: Option<Position>,
     /// A file that interval syncing still has to force out.
     unsynced: Option<Arc<File>>,
     /// The reader sleeps: waking it is a system call that is saved while it is busy.
@@ -130,7 +132,7 @@ pub struct Spool {
     state: Mutex<State>,
     news: Condvar,
     opened: Position,
-    mark: mark::Mark,
+    mark: Mutex<mark::Mark>,
     /// Holds the lock on the folder as long as the spool lives.
     folder: File,
 }
@@ -149,7 +151,9 @@ impl Spool {
         let (file, segment) = if let Some(last) = last.filter(|last| !opened.restarted && !is_cut(last, acked)) {
             (folder::reopen(&config.directory, last.epoch, last.start)?, last)
         } else {
-            let epoch = Epoch::after(last.map(|last| last.epoch), unix_seconds, fastrand::u32(..));
+            // The mark counts too: the segments that it is about may be gone.
+            let latest = last.map(|last| last.epoch).max(acked.map(|acked| acked.epoch));
+            let epoch = Epoch::after(latest, unix_seconds, fastrand::u32(..));
             if last.is_some() {
                 log::info!("the spool {} begins epoch {epoch}: its end may be missing", config.directory.display());
             }
@@ -158,7 +162,7 @@ impl Spool {
             segments.push_back(segment);
             (file, segment)
         };
-        folder::note_boot(&config.directory)?;
+        folder::note_boot(&config.directory);
         let mut ages = age::Ages::default();
         ages.grew(segment.last(), now);
         let spool = Arc::new(Self {
@@ -168,12 +172,13 @@ impl Spool {
                 ages,
                 acked,
                 acked_written: true,
+                released: None,
                 unsynced: None,
                 waiting: false,
                 nudged: false,
             }),
             news: Condvar::new(),
-            mark,
+            mark: Mutex::new(mark),
             folder: opened.folder,
             config,
         });
@@ -235,7 +240,7 @@ impl Spool {
         self.state().ages.after(position, now)
     }
 
-    /// The furthest position that Redis is known to have confirmed, this process and earlier ones taken together.
+    /// Up to here Redis is known to have everything; at the start, what an earlier process had noted.
     pub fn acked(&self) -> Option<Position> {
         self.state().acked
     }
@@ -266,6 +271,7 @@ impl Spool {
     /// Redis has nothing behind `position` after all, or nothing is known of it: what lies there is kept. False if it was freed before.
     pub fn hold_from(&self, position: Position) -> bool {
         let mut state = self.state();
+        state.released = state.released.map(|released| released.min(position));
         for segment in &mut state.segments {
             if segment.last() > position {
                 segment.acked = None;
@@ -275,7 +281,10 @@ impl Spool {
         (first.epoch, first.start) <= (position.epoch, position.offset)
     }
 
-    /// Redis has confirmed everything before `position`. Frees what is no longer wanted; the writer's segment stays.
+    /// Redis has everything before `position`, and nothing behind it as far as it is known. Frees what is no longer wanted;
+    /// the writer's segment stays.
+    ///
+    /// Called again with the same position, it frees what has been retained for long enough.
     ///
     /// Deleting happens outside of the lock, so the writer never waits for the disk. An error leaves the file for the next time.
     pub fn release(&self, position: Position, now: Instant) -> Result<(), SpoolError> {
@@ -283,12 +292,12 @@ impl Spool {
             let mut state = self.state();
             state.acked_written &= state.acked == Some(position);
             state.acked = Some(position);
+            state.released = Some(position);
             state.ages.forget_before(position);
             let writing = state.segments.len() - 1;
             for segment in state.segments.iter_mut().take(writing) {
-                if segment.last() <= position && segment.acked.is_none() {
-                    segment.acked = Some(now);
-                }
+                let confirmed = segment.last() <= position;
+                segment.acked = confirmed.then(|| segment.acked.unwrap_or(now));
             }
         }
         self.free(|retained, segment| {
@@ -297,46 +306,58 @@ impl Spool {
         })
     }
 
-    /// Frees all that is confirmed, whatever the retention: the disk is full.
-    fn free_all_acked(&self) -> Result<(), SpoolError> {
+    /// Frees all that was released, whatever the retention: there is no room.
+    fn free_all_released(&self) -> Result<(), SpoolError> {
         self.free(|_, _| true)
     }
 
     fn free(&self, surplus: impl Fn(u64, &Segment) -> bool) -> Result<(), SpoolError> {
+        let mut marked = Ok(());
         loop {
             let gone = {
-                let state = self.state();
-                let acked = state.segments.iter().filter(|segment| segment.acked.is_some());
-                let retained = acked.map(Segment::bytes).sum();
+                let mut state = self.state();
+                let released = state.released;
+                let confirmed = |segment: &&Segment| released.is_some_and(|released| segment.last() <= released);
+                let retained = state.segments.iter().filter(confirmed).map(Segment::bytes).sum();
                 let first = state.segments[0];
-                if state.segments.len() < 2 || first.acked.is_none() || !surplus(retained, &first) {
-                    return Ok(());
+                if state.segments.len() < 2 || !confirmed(&&first) || !surplus(retained, &first) {
+                    return marked;
                 }
+                // Before the file: a reader must not be sent to a file that is gone.
+                state.segments.pop_front();
                 first
             };
-            // The mark must never point before the first byte that is left without being known to be old.
-            self.write_mark()?;
+            // A mark that is older than all that is left is a poorer hint, and no reason to keep a full disk full.
+            marked = marked.and(self.write_mark());
             fault::pass(Place::SpoolBeforeFree);
-            folder::remove(&self.config.directory, gone.epoch, gone.start)?;
-            fault::pass(Place::SpoolAfterFree);
-            let mut state = self.state();
-            if state.segments.front().is_some_and(|s| (s.epoch, s.start) == (gone.epoch, gone.start)) {
-                state.segments.pop_front();
+            if let Err(error) = folder::remove(&self.config.directory, gone.epoch, gone.start) {
+                let mut state = self.state();
+                let place = state.segments.partition_point(|s| (s.epoch, s.start) < (gone.epoch, gone.start));
+                state.segments.insert(place, gone);
+                return Err(error);
             }
+            fault::pass(Place::SpoolAfterFree);
         }
+    }
+
+    /// True if everything before `position` was released.
+    fn is_released(&self, position: Position) -> bool {
+        self.state().released.is_some_and(|released| position <= released)
     }
 
     /// Writes the confirmed position to disk if it moved. It is a hint that is needed only when Redis loses the cursor.
     pub fn write_mark(&self) -> Result<(), SpoolError> {
+        // Whoever comes second writes what is newest by then.
+        let mark = self.mark.lock().unwrap_or_else(PoisonError::into_inner);
         let acked = {
-            let mut state = self.state();
-            if state.acked_written {
-                return Ok(());
-            }
-            state.acked_written = true;
-            state.acked
+            let state = self.state();
+            state.acked.filter(|_| !state.acked_written)
         };
-        acked.map_or(Ok(()), |acked| self.mark.write(acked))
+        let Some(acked) = acked else { return Ok(()) };
+        mark.write(acked)?;
+        let mut state = self.state();
+        state.acked_written |= state.acked == Some(acked);
+        Ok(())
     }
 
     /// Forces to disk what interval syncing has left so far.

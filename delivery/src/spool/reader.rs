@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
-use super::{Spool, SpoolError, folder};
+use super::{Segment, Spool, SpoolError, folder};
 use crate::position::{Epoch, Position};
 
 /// What reading on brought.
@@ -46,46 +46,51 @@ impl Reader {
 
     /// Reads into `buffer`.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<Read, SpoolError> {
-        let (segment, next) = {
-            let state = self.spool.state();
-            let found = state
-                .segments
-                .iter()
-                .position(|s| s.epoch == self.at.epoch && s.start <= self.at.offset && self.at.offset < s.end);
-            if let Some(index) = found {
-                (Some(state.segments[index]), None)
-            } else {
-                let ahead =
-                    |s: &&super::Segment| (s.epoch, s.start) > (self.at.epoch, self.at.offset) && s.end > s.start;
-                (None, state.segments.iter().find(ahead).map(|s| Position { epoch: s.epoch, offset: s.start }))
+        loop {
+            let segment = match self.find() {
+                Ok(segment) => segment,
+                Err(None) => return Ok(Read::End),
+                Err(Some(next)) => {
+                    self.seek(next);
+                    return Ok(Read::Break(next));
+                }
+            };
+            let left = usize::try_from(segment.end - self.at.offset).unwrap_or(usize::MAX);
+            let wanted = left.min(buffer.len());
+            if wanted == 0 {
+                return Ok(Read::Bytes(0));
             }
-        };
-        let Some(segment) = segment else {
-            return Ok(next.map_or(Read::End, |next| {
-                self.seek(next);
-                Read::Break(next)
-            }));
-        };
-        let left = usize::try_from(segment.end - self.at.offset).unwrap_or(usize::MAX);
-        let wanted = left.min(buffer.len());
-        if wanted == 0 {
-            return Ok(Read::Bytes(0));
+            let path = folder::path(&self.spool.config.directory, segment.epoch, segment.start);
+            let failed = |error| SpoolError::io("cannot be read in", &path)(error);
+            let file = match self.open.take() {
+                Some((epoch, start, file)) if (epoch, start) == (segment.epoch, segment.start) => file,
+                _ => match File::open(&path) {
+                    // It was freed since it was found.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound && !self.is_there(&segment) => continue,
+                    opened => opened.map_err(failed)?,
+                },
+            };
+            let count = file.read_at(&mut buffer[..wanted], self.at.offset - segment.start).map_err(failed)?;
+            if count == 0 {
+                // The file is shorter than it was: somebody cut it while we run.
+                return Err(failed(io::ErrorKind::UnexpectedEof.into()));
+            }
+            self.open = Some((segment.epoch, segment.start, file));
+            self.at.offset += count as u64;
+            return Ok(Read::Bytes(count));
         }
-        let path = folder::path(&self.spool.config.directory, segment.epoch, segment.start);
-        let failed = |error| SpoolError::io("cannot be read in", &path)(error);
-        if self.open.as_ref().is_none_or(|(epoch, start, _)| (*epoch, *start) != (segment.epoch, segment.start)) {
-            self.open = Some((segment.epoch, segment.start, File::open(&path).map_err(failed)?));
-        }
-        let file = self.open.as_ref().map(|(_, _, file)| file);
-        let count = match file {
-            Some(file) => file.read_at(&mut buffer[..wanted], self.at.offset - segment.start).map_err(failed)?,
-            None => 0,
-        };
-        if count == 0 {
-            // The file is shorter than it was: somebody cut it while we run.
-            return Err(failed(io::ErrorKind::UnexpectedEof.into()));
-        }
-        self.at.offset += count as u64;
-        Ok(Read::Bytes(count))
+    }
+
+    /// The segment that holds the next byte; if there is none, where the stream goes on.
+    fn find(&self) -> Result<Segment, Option<Position>> {
+        let state = self.spool.state();
+        let here = |s: &&Segment| s.epoch == self.at.epoch && s.start <= self.at.offset && self.at.offset < s.end;
+        let ahead = |s: &&Segment| (s.epoch, s.start) > (self.at.epoch, self.at.offset) && s.end > s.start;
+        let found = state.segments.iter().find(here).copied();
+        found.ok_or_else(|| state.segments.iter().find(ahead).map(|s| Position { epoch: s.epoch, offset: s.start }))
+    }
+
+    fn is_there(&self, segment: &Segment) -> bool {
+        self.spool.state().segments.iter().any(|s| (s.epoch, s.start) == (segment.epoch, segment.start))
     }
 }

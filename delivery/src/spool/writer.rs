@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::{Segment, Spool, SpoolError, Sync, folder};
 use crate::fault::{self, Place};
-use crate::position::Epoch;
+use crate::position::{Epoch, Position};
 
 /// Why nothing can be appended now. Nothing is lost: the producer keeps what it has.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +28,7 @@ pub enum NoRoom {
 /// Appends to the stream. There is one.
 #[derive(Debug)]
 pub struct Writer {
-    spool: Arc<Spool>,
+    pub(super) spool: Arc<Spool>,
     file: Arc<File>,
     epoch: Epoch,
     start: u64,
@@ -44,20 +44,19 @@ impl Writer {
 
     /// The file to append to, where in it, and how many bytes at most. Begins a new segment when the last one is full.
     pub fn target(&mut self) -> Result<(&File, u64, usize), NoRoom> {
-        let config = &self.spool.config;
-        let bytes_max = config.bytes_max;
+        let (bytes_max, segment_bytes) = (self.spool.config.bytes_max, self.spool.config.segment_bytes);
         let mut bytes = self.spool.bytes();
         if bytes >= bytes_max {
-            self.spool.free_all_acked()?;
+            self.make_room()?;
             bytes = self.spool.bytes();
             if bytes >= bytes_max {
                 return Err(NoRoom::Full { bytes, bytes_max });
             }
         }
-        if self.poisoned || self.end - self.start >= config.segment_bytes {
+        if self.poisoned || self.end - self.start >= segment_bytes {
             self.rotate()?;
         }
-        let room = (self.spool.config.segment_bytes - (self.end - self.start)).min(bytes_max - bytes);
+        let room = (segment_bytes - (self.end - self.start)).min(bytes_max - bytes);
         Ok((&self.file, self.end - self.start, usize::try_from(room).unwrap_or(usize::MAX)))
     }
 
@@ -94,10 +93,19 @@ impl Writer {
     /// The file system refused an append: frees what can be freed, so that the next attempt may succeed.
     pub fn refused(&mut self, error: io::Error) -> NoRoom {
         let path = folder::path(&self.spool.config.directory, self.epoch, self.start);
-        if let Err(error) = self.spool.free_all_acked() {
+        if let Err(error) = self.make_room() {
             return error.into();
         }
         NoRoom::Broken(SpoolError::io("cannot grow", &path)(error))
+    }
+
+    /// Frees all that is confirmed. The segment that is written to is left for a new one if it is all confirmed, too:
+    /// on a small disk it may be all there is.
+    fn make_room(&mut self) -> Result<(), SpoolError> {
+        if self.end > self.start && self.spool.is_released(Position { epoch: self.epoch, offset: self.end }) {
+            self.rotate()?;
+        }
+        self.spool.free_all_released()
     }
 
     /// The last byte of the stream, `None` if the segment has none.
