@@ -1,12 +1,14 @@
 //! Benchmarks of fifo-bridge, side by side with its peers in one run: `make bench-fifo`.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
+mod burst;
 mod measure;
 mod peers;
 mod steady;
 mod throughput;
 
 use std::path::Path;
+use std::time::Duration;
 
 use throughput::{Who, run, spread};
 
@@ -23,9 +25,31 @@ fn main() {
     println!(
         "records of 100 bytes, unix socket, one pipe of 1 MiB; {records} records, {runs} runs in turn; median [low-high]\n"
     );
-    table(records, runs, 25, &[1, 4, 16]);
-    table(records, runs, 250, &[4]);
+    if !words.iter().any(|word| word == "--no-table") {
+        table(records, runs, 25, &[1, 4, 16]);
+        table(records, runs, 250, &[4]);
+    }
+    bursts(runs);
     steady_state(number("--seconds", 10) as u64);
+}
+
+/// With rsyslogd in front.
+fn bursts(runs: usize) {
+    println!(
+        "| rsyslogd, imptcp, ompipe | k records/s | times suspended | bridge CPU ns/record | rsyslogd CPU ns/record | memory MiB | lost, doubled, misordered, foreign |"
+    );
+    println!("|---|---|---|---|---|---|---|");
+    let cases = [("burst of 500 000", None, 0), ("100 000/s, redis stands still for 3 s", Some(100_000), 3)];
+    for (name, rate, pause) in cases {
+        for _ in 0..runs {
+            let b = burst::run(500_000, rate, Duration::from_secs(pause));
+            println!(
+                "| {name} | {:.0} | {} | {:.0} | {:.0} | {:.1} | {:?} |",
+                b.rate, b.suspended, b.cpu, b.rsyslog_cpu, b.memory, b.faults
+            );
+        }
+    }
+    println!();
 }
 
 fn table(records: usize, runs: usize, batch: usize, depths: &[usize]) {
