@@ -194,7 +194,6 @@ impl Pusher {
                 self.settle(link, 0)?;
                 return Err(Setback::Reloaded);
             }
-            let before = self.lane.under_way();
             let more = self.send_what_is_there(link)?;
             let now = Instant::now();
             if now.duration_since(self.kept_house) >= HOUSEKEEPING {
@@ -208,8 +207,6 @@ impl Pusher {
                 self.settle(link, self.lane.under_way() / 2)?;
                 continue;
             }
-            // All there was is sent. What was sent before it has surely been answered meanwhile.
-            self.settle(link, self.lane.under_way() - before.min(self.lane.under_way()))?;
             if self.shared.stopping() {
                 self.settle(link, 0)?;
                 if !self.shared.spool.wait(self.batcher.read_to(), Duration::ZERO) {
@@ -222,9 +219,9 @@ impl Pusher {
                 0 => HOUSEKEEPING,
                 _ => COLLECT,
             };
-            if !self.shared.spool.wait(self.batcher.read_to(), limit) {
-                self.settle(link, 0)?;
-            }
+            self.shared.spool.wait(self.batcher.read_to(), limit);
+            // The answers came while this thread slept: reading them now costs one call and no wake-up.
+            self.settle(link, 0)?;
         }
     }
 
