@@ -191,6 +191,10 @@ impl Spool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn has_segment(&self, epoch: Epoch, start: u64) -> bool {
+        self.state().segments.iter().any(|segment| (segment.epoch, segment.start) == (epoch, start))
+    }
+
     /// How it is configured.
     pub fn config(&self) -> &SpoolConfig {
         &self.config

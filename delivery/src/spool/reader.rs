@@ -49,7 +49,10 @@ impl Reader {
         loop {
             let segment = match self.find() {
                 Ok(segment) => segment,
-                Err(None) => return Ok(Read::End),
+                Err(None) => {
+                    self.let_go();
+                    return Ok(Read::End);
+                }
                 Err(Some(next)) => {
                     self.seek(next);
                     return Ok(Read::Break(next));
@@ -66,7 +69,12 @@ impl Reader {
                 Some((epoch, start, file)) if (epoch, start) == (segment.epoch, segment.start) => file,
                 _ => match File::open(&path) {
                     // It was freed since it was found.
-                    Err(error) if error.kind() == io::ErrorKind::NotFound && !self.is_there(&segment) => continue,
+                    Err(error)
+                        if error.kind() == io::ErrorKind::NotFound
+                            && !self.spool.has_segment(segment.epoch, segment.start) =>
+                    {
+                        continue;
+                    }
                     opened => opened.map_err(failed)?,
                 },
             };
@@ -90,7 +98,9 @@ impl Reader {
         found.ok_or_else(|| state.segments.iter().find(ahead).map(|s| Position { epoch: s.epoch, offset: s.start }))
     }
 
-    fn is_there(&self, segment: &Segment) -> bool {
-        self.spool.state().segments.iter().any(|s| (s.epoch, s.start) == (segment.epoch, segment.start))
+    /// Closes a file that was freed: until then the disk does not have its room back.
+    fn let_go(&mut self) {
+        let spool = &self.spool;
+        self.open.take_if(|(epoch, start, _)| !spool.has_segment(*epoch, *start));
     }
 }

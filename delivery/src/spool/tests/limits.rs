@@ -76,6 +76,30 @@ fn a_full_disk_gives_room_again_when_all_is_confirmed() {
     assert_eq!(open(&config(folder.path())).0.opened(), at(epoch, 90));
 }
 
+/// A file that is removed and still open takes its room all the same.
+#[test]
+fn nobody_keeps_a_freed_segment_open() {
+    let folder = folder();
+    let config = SpoolConfig { sync: Sync::Interval(Duration::from_secs(1)), ..config(folder.path()) };
+    let (spool, mut writer) = open(&config);
+    let start = spool.opened();
+    append(&mut writer, 60).expect("room");
+    let mut reader = Reader::new(Arc::clone(&spool), start);
+    assert_eq!(reader.read(&mut [0; 100]).expect("read"), Read::Bytes(60));
+    spool.release(at(start.epoch, 60), Instant::now()).expect("release");
+    writer.refused(io::ErrorKind::StorageFull.into());
+    assert_eq!(reader.read(&mut [0; 100]).expect("read"), Read::End);
+    let open = std::fs::read_dir("/proc/self/fd").expect("list");
+    let open = open.filter_map(|entry| std::fs::read_link(entry.expect("entry").path()).ok());
+    let removed: Vec<_> =
+        open.filter(|path| path.starts_with(folder.path()) && path.to_string_lossy().ends_with(" (deleted)")).collect();
+    assert_eq!(removed, Vec::<PathBuf>::new());
+    append(&mut writer, 10).expect("room");
+    let mut buffer = [0; 100];
+    assert_eq!(reader.read(&mut buffer).expect("read"), Read::Bytes(10));
+    assert_eq!(buffer[..10], bytes(60..70));
+}
+
 /// The note of what is confirmed may need room itself. It is a hint; freeing goes on without it.
 #[test]
 fn freeing_does_not_depend_on_the_mark() {
