@@ -1,10 +1,17 @@
 //! Records that Redis will never take, and lines that are no records: parked with their reason, one JSON line each.
 //!
 //! A letter carries the position of its last byte. A process that is killed between writing a letter and moving the cursor
-//! past it meets the same bytes again; the last letter's position tells that they are here already.
+//! past it meets the same bytes again; the positions in the file tell what is here already.
+//!
+//! Lines that are no records are parked when they are read, ahead of the cursor, in the order of the stream: of them the last one
+//! tells all. Records that Redis refuses are parked later, from the cursor on; of them each position counts, for between two of them
+//! there may be records that Redis has taken.
 
+use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Write as _};
+use std::ops::ControlFlow;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -35,12 +42,18 @@ impl Reason {
     }
 }
 
+/// Bytes that are read at a time when the file is searched.
+const CHUNK_BYTES: usize = 64 << 10;
+
 /// The file `dead-letters.jsonl` of one spool.
 #[derive(Debug)]
 pub struct DeadLetters {
     path: PathBuf,
     file: File,
-    last: Option<Position>,
+    /// The last line that was parked while reading.
+    framed: Option<Position>,
+    /// Refused records behind the position at which the stream went on.
+    refused: BTreeSet<Position>,
     durable: bool,
 }
 
@@ -49,9 +62,36 @@ impl DeadLetters {
     pub fn open(folder: &Path, durable: bool) -> io::Result<Self> {
         std::fs::create_dir_all(folder)?;
         let path = folder.join("dead-letters.jsonl");
-        let mut file = File::options().read(true).append(true).create(true).open(&path)?;
-        let last = last_position(&mut file)?;
-        Ok(Self { path, file, last, durable })
+        let file = File::options().read(true).append(true).create(true).open(&path)?;
+        let mut framed = None;
+        from_the_end(&file, |(end, refused)| {
+            if refused {
+                return ControlFlow::Continue(());
+            }
+            framed = Some(end);
+            ControlFlow::Break(())
+        })?;
+        Ok(Self { path, file, framed, refused: BTreeSet::new(), durable })
+    }
+
+    /// The stream goes on at `at`: looks up which records behind it were parked because Redis refused them.
+    pub fn resume(&mut self, at: Position) -> io::Result<()> {
+        self.refused.clear();
+        // Whatever was parked behind `at` was written after everything that was parked before it.
+        from_the_end(&self.file, |(end, refused)| {
+            if end <= at {
+                return ControlFlow::Break(());
+            }
+            if refused {
+                self.refused.insert(end);
+            }
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// True if the record that ends at `end` was parked because Redis refused it: it must not be pushed any more.
+    pub fn is_refused(&self, end: Position) -> bool {
+        self.refused.contains(&end)
     }
 
     /// Where it is.
@@ -70,7 +110,11 @@ impl DeadLetters {
         (end, record): (Position, &[u8]),
         unix_seconds: u64,
     ) -> io::Result<bool> {
-        if self.last.is_some_and(|last| last >= end) {
+        let known = match reason {
+            Reason::Refused => self.refused.contains(&end),
+            Reason::Torn | Reason::TooLong => self.framed.is_some_and(|last| last >= end),
+        };
+        if known {
             return Ok(false);
         }
         let mut line = render(reason, list, detail, end, record, unix_seconds);
@@ -88,12 +132,14 @@ impl DeadLetters {
             self.file.sync_data()?;
         }
         fault::pass(Place::DeadLetterAfterWrite);
-        self.last = Some(end);
+        match reason {
+            Reason::Refused => drop(self.refused.insert(end)),
+            Reason::Torn | Reason::TooLong => self.framed = Some(end),
+        }
         Ok(true)
     }
 
     fn ends_with_newline(&self, size: u64) -> io::Result<bool> {
-        use std::os::unix::fs::FileExt as _;
         let mut byte = [0];
         self.file.read_exact_at(&mut byte, size - 1)?;
         Ok(byte[0] == b'\n')
@@ -116,25 +162,42 @@ fn render(reason: Reason, list: &str, detail: &str, end: Position, record: &[u8]
     line
 }
 
-/// The position of the last whole letter, looked for from the end of the file.
-fn last_position(file: &mut File) -> io::Result<Option<Position>> {
-    let size = file.metadata()?.len();
-    let mut window = 64 << 10;
-    loop {
-        let from = size.saturating_sub(window);
-        file.seek(SeekFrom::Start(from))?;
-        let mut tail = Vec::new();
-        (&*file).take(size - from).read_to_end(&mut tail)?;
-        // The first line of the window may be the end of a longer one: it does not parse, or it is whole.
-        let found = tail.split(|byte| *byte == b'\n').rev().find_map(|line| {
-            let letter: serde_json::Value = serde_json::from_slice(line).ok()?;
-            Position::parse(letter.get("end")?.as_str()?.as_bytes())
-        });
-        if found.is_some() || from == 0 {
-            return Ok(found);
+/// Shows the whole letters of the file, the last one first: where each ends, and whether Redis had refused it.
+fn from_the_end(file: &File, mut look: impl FnMut((Position, bool)) -> ControlFlow<()>) -> io::Result<()> {
+    let mut from = file.metadata()?.len();
+    // The beginning of the file's part that was read, up to its first LF: its line begins further ahead.
+    let mut rest = Vec::new();
+    while from > 0 {
+        let chunk = CHUNK_BYTES.min(usize::try_from(from).unwrap_or(CHUNK_BYTES));
+        from -= chunk as u64;
+        let mut bytes = vec![0; chunk];
+        file.read_exact_at(&mut bytes, from)?;
+        bytes.append(&mut rest);
+        let begin = match bytes.iter().position(|byte| *byte == b'\n') {
+            Some(end) if from > 0 => end + 1,
+            None if from > 0 => {
+                rest = bytes;
+                continue;
+            }
+            _ => 0,
+        };
+        let letters = bytes[begin..].split(|byte| *byte == b'\n').rev().filter_map(parse);
+        for letter in letters {
+            if look(letter).is_break() {
+                return Ok(());
+            }
         }
-        window = window.saturating_mul(4);
+        bytes.truncate(begin);
+        rest = bytes;
     }
+    Ok(())
+}
+
+/// A line that was cut off by a full disk or a kill is no letter.
+fn parse(line: &[u8]) -> Option<(Position, bool)> {
+    let letter: serde_json::Value = serde_json::from_slice(line).ok()?;
+    let end = Position::parse(letter.get("end")?.as_str()?.as_bytes())?;
+    Some((end, letter.get("reason")?.as_str()? == Reason::Refused.word()))
 }
 
 #[cfg(test)]
@@ -172,8 +235,44 @@ mod tests {
         let cut = render(Reason::Torn, "l", "d", at(9), &vec![b'x'; 100_000], 7);
         std::fs::write(&path, [&whole[..], &cut[..cut.len() - 10]].concat()).expect("prepare");
         let mut letters = DeadLetters::open(folder.path(), false).expect("open");
-        assert_eq!(letters.last, Some(at(5)));
+        assert_eq!(letters.framed, Some(at(5)));
         assert!(letters.write(Reason::Torn, "l", "d", (at(9), b"b"), 7).expect("write"));
-        assert_eq!(DeadLetters::open(folder.path(), false).expect("open").last, Some(at(9)));
+        assert_eq!(DeadLetters::open(folder.path(), false).expect("open").framed, Some(at(9)));
+    }
+
+    #[test]
+    fn a_refused_record_is_parked_although_a_line_behind_it_was() {
+        let folder = tempfile::tempdir().expect("folder");
+        let mut letters = DeadLetters::open(folder.path(), false).expect("open");
+        assert!(letters.write(Reason::Torn, "l", "d", (at(50), b"torn"), 7).expect("write"));
+        for end in [10, 20, 30] {
+            assert!(letters.write(Reason::Refused, "l", "d", (at(end), b"record"), 7).expect("write"));
+            assert!(!letters.write(Reason::Refused, "l", "d", (at(end), b"record"), 7).expect("write"));
+        }
+        let mut again = DeadLetters::open(folder.path(), false).expect("open");
+        assert!(!again.write(Reason::Torn, "l", "d", (at(40), b"torn"), 7).expect("write"));
+        again.resume(at(10)).expect("resume");
+        let refused: Vec<bool> = [10, 20, 25, 30, 50].map(|end| again.is_refused(at(end))).into();
+        assert_eq!(refused, [false, true, false, true, false]);
+    }
+
+    #[test]
+    fn letters_are_found_from_the_end_whatever_their_size() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("dead-letters.jsonl");
+        let sizes = [10, CHUNK_BYTES, 3 * CHUNK_BYTES, 1, 0, 2 * CHUNK_BYTES - 1, 500];
+        let mut text = b"no letter\n\n".to_vec();
+        for (index, size) in sizes.into_iter().enumerate() {
+            text.extend(render(Reason::Refused, "l", "d", at(index as u64), &vec![b'x'; size], 7));
+        }
+        std::fs::write(&path, text).expect("prepare");
+        let mut found = Vec::new();
+        let file = File::open(path).expect("open");
+        from_the_end(&file, |(end, _)| {
+            found.push(end.offset);
+            ControlFlow::Continue(())
+        })
+        .expect("read");
+        assert_eq!(found, [6, 5, 4, 3, 2, 1, 0]);
     }
 }

@@ -146,7 +146,7 @@ impl Pusher {
         let found = self.lane.resume(&cursor, at);
         self.confirmed |= Position::parse(&cursor) == Some(at);
         add(&self.shared.counters.duplicates_suppressed, found);
-        self.batcher.seek(at);
+        self.batcher.seek(at).map_err(Setback::Hold)?;
         self.batcher.count_from(at);
         if !self.needs_proof {
             self.recovered();
