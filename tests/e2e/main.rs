@@ -2,5 +2,6 @@
 
 mod harness;
 mod kills;
+mod redis_states;
 mod splice;
 mod workers;
