@@ -1,15 +1,16 @@
 //! Records that Redis will never take, and lines that are no records: parked with their reason, one JSON line each.
 //!
 //! A letter carries the position of its last byte. A process that is killed between writing a letter and moving the cursor
-//! past it meets the same bytes again; the positions of earlier letters tell that they are here already.
+//! past it meets the same bytes again; the positions in the file tell what is here already.
 //!
-//! Two orders have to be told apart. A line that is no record is parked when it is cut, ahead of the batches that are under
-//! way; a record that Redis refuses is parked after its answer, when lines behind it may be parked already. Each order
-//! alone only grows, within its epoch. Epochs may come in any order: the folder may outlive the spool and the clock.
+//! Lines that are no records are parked when they are read, ahead of the cursor, in the order of the stream: of them the last one
+//! tells all. Records that Redis refuses are parked later, from the cursor on; of them each position counts, for between two of them
+//! there may be records that Redis has taken.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Write as _};
+use std::ops::ControlFlow;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -18,9 +19,6 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::fault::{self, Place};
 use crate::position::{Epoch, Position};
-
-/// How far back the file is searched for letters of this stream, at least: further than a batch reaches.
-const SEARCH_BYTES: u64 = 1 << 20;
 
 /// Why a record was parked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,8 +32,6 @@ pub enum Reason {
 }
 
 impl Reason {
-    const ALL: [Self; 3] = [Self::Torn, Self::TooLong, Self::Refused];
-
     /// The word in the file.
     pub fn word(self) -> &'static str {
         match self {
@@ -44,30 +40,20 @@ impl Reason {
             Self::Refused => "refused",
         }
     }
-
-    fn order(self) -> Order {
-        match self {
-            Self::Torn | Self::TooLong => Order::Cut,
-            Self::Refused => Order::Answered,
-        }
-    }
 }
 
-/// When letters are written, in the order of the stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Order {
-    Cut,
-    Answered,
-}
-
-/// The last letter of each epoch and order.
-type Last = HashMap<(Epoch, Order), u64>;
+/// Bytes that are read at a time when the file is searched.
+const CHUNK_BYTES: usize = 64 << 10;
 
 /// The file `dead-letters.jsonl` in a folder.
 #[derive(Debug)]
 pub struct DeadLetters {
     path: PathBuf,
-    last: Last,
+    /// The last line of each epoch that was parked while reading. Epochs may come in any order: the file may outlive the
+    /// spool and the clock.
+    framed: HashMap<Epoch, u64>,
+    /// Refused records behind the position at which the stream went on.
+    refused: BTreeSet<Position>,
     durable: bool,
 }
 
@@ -75,9 +61,39 @@ impl DeadLetters {
     /// Opens or creates the file in `folder`. With `durable` a letter is on disk when [`write`](Self::write) returns.
     pub fn open(folder: &Path, durable: bool) -> io::Result<Self> {
         std::fs::create_dir_all(folder)?;
-        let mut letters = Self { path: folder.join("dead-letters.jsonl"), last: Last::new(), durable };
-        letters.last = search(&mut letters.file()?)?;
+        let path = folder.join("dead-letters.jsonl");
+        let mut letters = Self { path, framed: HashMap::new(), refused: BTreeSet::new(), durable };
+        from_the_end(&letters.file()?, |(end, refused)| {
+            if refused {
+                return ControlFlow::Continue(());
+            }
+            letters.framed.insert(end.epoch, end.offset);
+            ControlFlow::Break(())
+        })?;
         Ok(letters)
+    }
+
+    /// The stream goes on at `at`: looks up what behind it was parked already.
+    pub fn resume(&mut self, at: Position) -> io::Result<()> {
+        self.refused.clear();
+        // Whatever was parked behind `at` was written after everything that was parked before it.
+        from_the_end(&self.file()?, |(end, refused)| {
+            if end <= at {
+                return ControlFlow::Break(());
+            }
+            if refused {
+                self.refused.insert(end);
+            } else {
+                let last = self.framed.entry(end.epoch).or_default();
+                *last = end.offset.max(*last);
+            }
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// True if the record that ends at `end` was parked because Redis refused it: it must not be pushed any more.
+    pub fn is_refused(&self, end: Position) -> bool {
+        self.refused.contains(&end)
     }
 
     /// Where it is.
@@ -96,8 +112,11 @@ impl DeadLetters {
         (end, record): (Position, &[u8]),
         unix_seconds: u64,
     ) -> io::Result<bool> {
-        let key = (end.epoch, reason.order());
-        if self.last.get(&key).is_some_and(|last| *last >= end.offset) {
+        let known = match reason {
+            Reason::Refused => self.refused.contains(&end),
+            Reason::Torn | Reason::TooLong => self.framed.get(&end.epoch).is_some_and(|last| *last >= end.offset),
+        };
+        if known {
             return Ok(false);
         }
         let mut line = render(reason, list, detail, end, record, unix_seconds);
@@ -116,7 +135,10 @@ impl DeadLetters {
             return Err(error);
         }
         fault::pass(Place::DeadLetterAfterWrite);
-        self.last.insert(key, end.offset);
+        match reason {
+            Reason::Refused => drop(self.refused.insert(end)),
+            Reason::Torn | Reason::TooLong => drop(self.framed.insert(end.epoch, end.offset)),
+        }
         Ok(true)
     }
 
@@ -158,40 +180,47 @@ fn render(reason: Reason, list: &str, detail: &str, end: Position, record: &[u8]
     line
 }
 
-/// What the end of the file tells: at least one whole letter, if there is one.
-fn search(file: &mut File) -> io::Result<Last> {
-    let size = file.metadata()?.len();
-    let mut window = SEARCH_BYTES;
-    loop {
-        let from = size.saturating_sub(window);
-        file.seek(SeekFrom::Start(from))?;
-        let mut tail = Vec::new();
-        (&*file).take(size - from).read_to_end(&mut tail)?;
-        let mut last = Last::new();
-        // The first line of the window may be the end of a longer one: it does not parse, or it is whole.
-        for (end, order) in tail.split(|byte| *byte == b'\n').filter_map(parse) {
-            let known = last.entry((end.epoch, order)).or_default();
-            *known = end.offset.max(*known);
+/// Shows the whole letters of the file, the last one first: where each ends, and whether Redis had refused it.
+fn from_the_end(file: &File, mut look: impl FnMut((Position, bool)) -> ControlFlow<()>) -> io::Result<()> {
+    let mut from = file.metadata()?.len();
+    // The beginning of the file's part that was read, up to its first LF: its line begins further ahead.
+    let mut rest = Vec::new();
+    while from > 0 {
+        let chunk = CHUNK_BYTES.min(usize::try_from(from).unwrap_or(CHUNK_BYTES));
+        from -= chunk as u64;
+        let mut bytes = vec![0; chunk];
+        file.read_exact_at(&mut bytes, from)?;
+        bytes.append(&mut rest);
+        let begin = match bytes.iter().position(|byte| *byte == b'\n') {
+            Some(end) if from > 0 => end + 1,
+            None if from > 0 => {
+                rest = bytes;
+                continue;
+            }
+            _ => 0,
+        };
+        let letters = bytes[begin..].split(|byte| *byte == b'\n').rev().filter_map(parse);
+        for letter in letters {
+            if look(letter).is_break() {
+                return Ok(());
+            }
         }
-        if !last.is_empty() || from == 0 {
-            return Ok(last);
-        }
-        window = window.saturating_mul(4);
+        bytes.truncate(begin);
+        rest = bytes;
     }
+    Ok(())
 }
 
-fn parse(line: &[u8]) -> Option<(Position, Order)> {
+/// A line that was cut off by a full disk or a kill is no letter.
+fn parse(line: &[u8]) -> Option<(Position, bool)> {
     let letter: serde_json::Value = serde_json::from_slice(line).ok()?;
     let end = Position::parse(letter.get("end")?.as_str()?.as_bytes())?;
-    let word = letter.get("reason")?.as_str()?;
-    let reason = Reason::ALL.into_iter().find(|reason| reason.word() == word)?;
-    Some((end, reason.order()))
+    Some((end, letter.get("reason")?.as_str()? == Reason::Refused.word()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::position::Epoch;
 
     fn at(offset: u64) -> Position {
         Position { epoch: Epoch(1), offset }
@@ -215,6 +244,62 @@ mod tests {
         assert_eq!(lines[1]["reason"], "too-long");
     }
 
+    #[test]
+    fn a_letter_that_was_cut_off_is_written_again() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("dead-letters.jsonl");
+        let whole = render(Reason::Torn, "l", "d", at(5), b"a", 7);
+        let cut = render(Reason::Torn, "l", "d", at(9), &vec![b'x'; 100_000], 7);
+        std::fs::write(&path, [&whole[..], &cut[..cut.len() - 10]].concat()).expect("prepare");
+        let mut letters = DeadLetters::open(folder.path(), false).expect("open");
+        assert_eq!(letters.framed.get(&Epoch(1)), Some(&5));
+        assert!(letters.write(Reason::Torn, "l", "d", (at(9), b"b"), 7).expect("write"));
+        assert_eq!(DeadLetters::open(folder.path(), false).expect("open").framed.get(&Epoch(1)), Some(&9));
+    }
+
+    #[test]
+    fn a_refused_record_is_parked_although_a_line_behind_it_was() {
+        let folder = tempfile::tempdir().expect("folder");
+        let mut letters = DeadLetters::open(folder.path(), false).expect("open");
+        assert!(letters.write(Reason::Torn, "l", "d", (at(50), b"torn"), 7).expect("write"));
+        for end in [10, 20, 30] {
+            assert!(letters.write(Reason::Refused, "l", "d", (at(end), b"record"), 7).expect("write"));
+            assert!(!letters.write(Reason::Refused, "l", "d", (at(end), b"record"), 7).expect("write"));
+        }
+        let mut again = DeadLetters::open(folder.path(), false).expect("open");
+        assert!(!again.write(Reason::Torn, "l", "d", (at(40), b"torn"), 7).expect("write"));
+        again.resume(at(10)).expect("resume");
+        let refused: Vec<bool> = [10, 20, 25, 30, 50].map(|end| again.is_refused(at(end))).into();
+        assert_eq!(refused, [false, true, false, true, false]);
+    }
+
+    #[test]
+    fn letters_are_found_from_the_end_whatever_their_size() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("dead-letters.jsonl");
+        let sizes = [10, CHUNK_BYTES, 3 * CHUNK_BYTES, 1, 0, 2 * CHUNK_BYTES - 1, 500];
+        let mut text = b"no letter\n\n".to_vec();
+        for (index, size) in sizes.into_iter().enumerate() {
+            text.extend(render(Reason::Refused, "l", "d", at(index as u64), &vec![b'x'; size], 7));
+        }
+        std::fs::write(&path, text).expect("prepare");
+        let mut found = Vec::new();
+        let file = File::open(path).expect("open");
+        from_the_end(&file, |(end, _)| {
+            found.push(end.offset);
+            ControlFlow::Continue(())
+        })
+        .expect("read");
+        assert_eq!(found, [6, 5, 4, 3, 2, 1, 0]);
+    }
+
+    /// Opens it as a bridge does that goes on before everything.
+    fn reopen(folder: &Path) -> DeadLetters {
+        let mut letters = DeadLetters::open(folder, false).expect("open");
+        letters.resume(Position::start(Epoch(0))).expect("resume");
+        letters
+    }
+
     fn park(letters: &mut DeadLetters, reason: Reason, end: Position) -> bool {
         letters.write(reason, "l", "d", (end, b"r"), 7).expect("write")
     }
@@ -230,7 +315,7 @@ mod tests {
         assert!(park(&mut letters, Reason::Torn, at(500)));
         assert!(park(&mut letters, Reason::Refused, at(400)));
         assert!(park(&mut letters, Reason::TooLong, at(600)));
-        for mut letters in [letters, DeadLetters::open(folder.path(), false).expect("open")] {
+        for mut letters in [letters, reopen(folder.path())] {
             assert!(!park(&mut letters, Reason::Torn, at(500)));
             assert!(!park(&mut letters, Reason::Refused, at(400)));
             assert!(!park(&mut letters, Reason::TooLong, at(600)));
@@ -238,7 +323,6 @@ mod tests {
         }
     }
 
-    /// A new spool under a clock that went back, or another bridge that shares the folder.
     #[test]
     fn an_earlier_epoch_has_letters_of_its_own() {
         let folder = tempfile::tempdir().expect("folder");
@@ -248,7 +332,7 @@ mod tests {
         let mut other = DeadLetters::open(folder.path(), false).expect("open");
         assert!(park(&mut other, Reason::Torn, at(5)));
         assert!(!park(&mut other, Reason::Torn, later));
-        let mut again = DeadLetters::open(folder.path(), false).expect("open");
+        let mut again = reopen(folder.path());
         assert!(!park(&mut again, Reason::Torn, at(5)));
         assert!(!park(&mut again, Reason::Torn, later));
         assert!(park(&mut letters, Reason::Torn, at(6)));
@@ -283,21 +367,5 @@ mod tests {
         std::fs::rename(&good, letters.path()).expect("rename");
         assert!(park(&mut letters, Reason::Torn, at(2)));
         assert_eq!(count(&letters), 2);
-    }
-
-    #[test]
-    fn a_letter_that_was_cut_off_is_written_again() {
-        let folder = tempfile::tempdir().expect("folder");
-        let path = folder.path().join("dead-letters.jsonl");
-        let whole = render(Reason::Torn, "l", "d", at(5), b"a", 7);
-        let cut = render(Reason::Torn, "l", "d", at(9), &vec![b'x'; 100_000], 7);
-        std::fs::write(&path, [&whole[..], &cut[..cut.len() - 10]].concat()).expect("prepare");
-        let mut letters = DeadLetters::open(folder.path(), false).expect("open");
-        assert_eq!(letters.last, Last::from([((Epoch(1), Order::Cut), 5)]));
-        assert!(letters.write(Reason::Torn, "l", "d", (at(9), b"b"), 7).expect("write"));
-        assert_eq!(
-            DeadLetters::open(folder.path(), false).expect("open").last,
-            Last::from([((Epoch(1), Order::Cut), 9)])
-        );
     }
 }

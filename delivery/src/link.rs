@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use redis::{Client, Connection, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError, Value};
+use redis::{Client, Connection, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError, Value};
 
 use crate::error::Trouble;
 use crate::push::{self, Names, Reply};
@@ -205,6 +205,12 @@ fn trouble(error: &RedisError, connecting: bool) -> Trouble {
         Some(code) if !error.is_io_error() => {
             Trouble::Answered { code: code.to_owned(), text: error.detail().unwrap_or_default().to_owned(), connecting }
         }
+        // The crate keeps the server's words to itself.
+        _ if error.kind() == ErrorKind::AuthenticationFailed => Trouble::Answered {
+            code: "WRONGPASS".into(),
+            text: "the user or the password is not accepted".into(),
+            connecting,
+        },
         _ if error.is_timeout() => Trouble::Away { text: "no answer in time".into() },
         _ => Trouble::Away { text: error.to_string() },
     }

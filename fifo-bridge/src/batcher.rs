@@ -25,8 +25,8 @@ pub enum Hold {
     /// The spool cannot be read.
     #[error(transparent)]
     Spool(#[from] SpoolError),
-    /// A dead letter cannot be written.
-    #[error("the dead letters {path} cannot be written: {source}")]
+    /// A dead letter cannot be written, or not be looked up.
+    #[error("the dead letters {path} cannot be used: {source}")]
     DeadLetter {
         /// The file.
         path: String,
@@ -122,11 +122,12 @@ impl Batcher {
     }
 
     /// Goes on at `at`, which is the beginning of a line or of a stretch.
-    pub fn seek(&mut self, at: Position) {
+    pub fn seek(&mut self, at: Position) -> Result<(), Hold> {
         self.reader.seek(at);
         self.framer.reset();
         self.filled = 0..0;
         self.at = at;
+        self.letters.resume(at).map_err(|source| self.unusable(source))
     }
 
     /// Nothing before `at` will be counted as received.
@@ -142,9 +143,9 @@ impl Batcher {
     /// Packs the next batch behind `out`, `None` if nothing whole is there. `park` sets all its records aside instead of packing them.
     pub fn pack(&mut self, lane: &Lane, park: bool, out: &mut Vec<u8>) -> Result<Option<Batch>, Hold> {
         let from = self.at;
-        let (mut fresh, mut repeats, mut bytes) = (0, 0, 0);
+        let (mut fresh, mut repeats, mut bytes, mut aside) = (0, 0, 0, 0);
         self.records.clear();
-        while self.records.len() < self.packing.records_max {
+        while self.records.len() + aside < self.packing.records_max {
             let Some((piece, used)) = self.framer.cut(&self.window[self.filled.clone()]) else {
                 if !self.fill()? {
                     break;
@@ -163,6 +164,8 @@ impl Batcher {
                 bytes += record.len();
                 self.records.push(record);
                 if lane.is_repeat(end) { repeats += 1 } else { fresh += 1 }
+            } else {
+                aside += 1;
             }
             self.filled.start += used;
             self.at = end;
@@ -232,12 +235,8 @@ impl Batcher {
     fn settle(&mut self, piece: Piece, end: Position, park: bool) -> Result<Option<Range<usize>>, Hold> {
         let base = self.filled.start;
         let shift = |range: Range<usize>| range.start + base..range.end + base;
-        // How many records came with this piece, and how many of them go to the dead letters.
-        let (record, came, parked, torn) = match piece {
-            Piece::Record(range) if park => {
-                self.letter(Reason::Refused, "redis refuses records for this list", shift(range), end)?;
-                (None, 1, 1, 0)
-            }
+        // What came with this piece; records that go to the dead letters are told apart below.
+        let (record, came, mut parked, torn) = match piece {
             Piece::Record(range) => (Some(shift(range)), 1, 0, 0),
             Piece::Torn(range) => {
                 self.letter(Reason::Torn, "the line is not whole, or lacks the frame", shift(range), end)?;
@@ -248,14 +247,19 @@ impl Batcher {
                 self.letter(Reason::TooLong, &detail, shift(part), end)?;
                 (None, u64::from(last), u64::from(last), 0)
             }
-            Piece::Glued { line, .. } if park => {
-                self.letter(Reason::Torn, "glued lines, and redis refuses records for this list", shift(line), end)?;
-                (None, 2, 2, 1)
-            }
             Piece::Glued { line, record } => {
                 self.letter(Reason::Torn, "glued to the record that follows it", shift(line), end)?;
                 (Some(shift(record)), 2, 1, 1)
             }
+        };
+        let mut refused_now = false;
+        let record = match record {
+            Some(range) if park || self.letters.is_refused(end) => {
+                refused_now = self.letter(Reason::Refused, "redis refuses records for this list", range, end)?;
+                parked += 1;
+                None
+            }
+            other => other,
         };
         if end > self.counted {
             self.counted = end;
@@ -264,15 +268,20 @@ impl Batcher {
             add(&self.counters.spooled, came);
             add(&self.counters.dead_letters, parked);
             add(&self.counters.torn, torn);
+        } else if refused_now {
+            // It was counted as received when it was packed for the push that Redis refused.
+            add(&self.counters.dead_letters, 1);
         }
         Ok(record)
     }
 
-    fn letter(&mut self, reason: Reason, detail: &str, range: Range<usize>, end: Position) -> Result<(), Hold> {
+    /// Parks a piece. False if it had been parked before.
+    fn letter(&mut self, reason: Reason, detail: &str, range: Range<usize>, end: Position) -> Result<bool, Hold> {
         let list = self.packing.names.list.as_str();
         let wrote = self.letters.write(reason, list, detail, (end, &self.window[range]), crate::unix_seconds());
-        let path = self.letters.path().display();
-        if wrote.map_err(|source| Hold::DeadLetter { path: path.to_string(), source })? {
+        let wrote = wrote.map_err(|source| self.unusable(source))?;
+        if wrote {
+            let path = self.letters.path().display();
             self.unsaid += 1;
             if self.said.is_none_or(|said| said.elapsed() >= SAY) {
                 log::warn!(
@@ -284,7 +293,11 @@ impl Batcher {
                 self.unsaid = 0;
             }
         }
-        Ok(())
+        Ok(wrote)
+    }
+
+    fn unusable(&self, source: std::io::Error) -> Hold {
+        Hold::DeadLetter { path: self.letters.path().display().to_string(), source }
     }
 }
 

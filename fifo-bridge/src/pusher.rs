@@ -146,7 +146,7 @@ impl Pusher {
         let found = self.lane.resume(&cursor, at);
         self.confirmed |= Position::parse(&cursor) == Some(at);
         add(&self.shared.counters.duplicates_suppressed, found);
-        self.batcher.seek(at);
+        self.batcher.seek(at).map_err(Setback::Hold)?;
         self.batcher.count_from(at);
         if !self.needs_proof {
             self.recovered();
@@ -333,7 +333,7 @@ impl Pusher {
         self.staged = None;
         let doubt = self.lane.lost();
         let trouble = match setback {
-            Setback::Reloaded => return log::info!("the settings were read again"),
+            Setback::Reloaded => return,
             Setback::Overtaken => {
                 // Not a failure, unless it happens again and again.
                 add(&self.shared.counters.retries, 1);
@@ -443,6 +443,7 @@ impl Pusher {
     fn adopt_settings(&mut self) {
         if self.shared.reloaded_since(self.generation) {
             (self.settings, self.generation) = self.shared.settings();
+            log::info!("the settings were read again");
             self.batcher.adopt(&self.settings);
             self.lane.set_depth(self.settings.file.queue.in_flight);
             self.shared.note_health(|health| health.stopped = false);

@@ -1,4 +1,7 @@
 //! End-to-end tests against real peers.
 
 mod harness;
+mod kills;
+mod redis_states;
+mod splice;
 mod workers;
