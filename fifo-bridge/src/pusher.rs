@@ -336,7 +336,7 @@ impl Pusher {
         self.staged = None;
         let doubt = self.lane.lost();
         let trouble = match setback {
-            Setback::Reloaded => return log::info!("the settings were read again"),
+            Setback::Reloaded => return,
             Setback::Overtaken => {
                 // Not a failure, unless it happens again and again.
                 add(&self.shared.counters.retries, 1);
@@ -446,6 +446,7 @@ impl Pusher {
     fn adopt_settings(&mut self) {
         if self.shared.reloaded_since(self.generation) {
             (self.settings, self.generation) = self.shared.settings();
+            log::info!("the settings were read again");
             self.batcher.adopt(&self.settings);
             self.lane.set_depth(self.settings.file.queue.in_flight);
             self.shared.note_health(|health| health.stopped = false);
