@@ -325,6 +325,45 @@ impl Bridge {
             .collect()
     }
 
+    /// The counter or gauge of this word, without prefix and suffix.
+    #[track_caller]
+    pub fn counter(&self, word: &str) -> u64 {
+        let (counter, gauge) = (format!("fifo_bridge_{word}_total "), format!("fifo_bridge_{word} "));
+        let text = self.metrics_text();
+        let value = text.lines().find_map(|line| line.strip_prefix(&counter).or_else(|| line.strip_prefix(&gauge)));
+        value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no count of {word} in\n{text}"))
+    }
+
+    /// The lines of its log that hold `text`.
+    pub fn said(&self, text: &str) -> Vec<String> {
+        self.stderr().lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
+    }
+
+    /// Waits until its log has at least `times` lines that hold `text`.
+    #[track_caller]
+    pub fn wait_said(&self, text: &str, times: usize) {
+        until(&format!("{times} log lines with {text:?}"), PATIENCE, || (self.said(text).len() >= times).then_some(()));
+    }
+
+    /// The dead letters, oldest first. A line that a kill cut off is none: its letter follows whole.
+    pub fn dead_letters(&self) -> Vec<serde_json::Value> {
+        let bytes = fs::read(self.spool().join("dead-letters.jsonl")).unwrap_or_default();
+        bytes.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
+    }
+
+    /// Waits for at least `n` dead letters.
+    #[track_caller]
+    pub fn wait_letters(&self, n: usize, limit: Duration) {
+        until(&format!("{n} dead letters"), limit, || (self.dead_letters().len() >= n).then_some(()));
+    }
+
+    /// Bytes of the spool's segments on disk.
+    pub fn spool_files(&self) -> u64 {
+        let entries = fs::read_dir(self.spool()).into_iter().flatten().flatten();
+        let segments = entries.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "seg"));
+        segments.filter_map(|entry| entry.metadata().ok()).map(|meta| meta.len()).sum()
+    }
+
     /// The body of the Prometheus page.
     #[track_caller]
     pub fn metrics_text(&self) -> String {

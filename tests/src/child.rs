@@ -164,6 +164,24 @@ impl Guarded {
         self.child.id()
     }
 
+    /// The processor time that it has used. The kernel counts in hundredths of a second.
+    #[track_caller]
+    pub fn cpu_time(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("it runs");
+        let (_, behind_name) = stat.rsplit_once(')').expect("a name in parentheses");
+        let words: Vec<&str> = behind_name.split_ascii_whitespace().collect();
+        let ticks: u64 = [11, 12].iter().map(|&word: &usize| words[word].parse::<u64>().expect("a number")).sum();
+        Duration::from_millis(ticks * 10)
+    }
+
+    /// Its resident memory in bytes.
+    #[track_caller]
+    pub fn resident(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has memory");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+    }
+
     /// How it ended, if it has.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().unwrap_or_else(|e| panic!("cannot ask for {}: {e}", self.name))

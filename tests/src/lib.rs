@@ -7,7 +7,9 @@
 pub mod bridge;
 pub mod child;
 pub mod ledger;
+pub mod load;
 pub mod pipe;
 pub mod proxy;
 pub mod redis;
 pub mod rsyslog;
+pub mod stage;

@@ -82,6 +82,11 @@ impl PipeWriter {
         }
     }
 
+    /// Waits until the pipe may have room, at most for `limit`.
+    pub fn wait_for_room(&self, limit: Duration) {
+        wait(&self.file, PollFlags::POLLOUT, limit);
+    }
+
     /// Writes all of a record of any size, in several writes if the kernel wants it so.
     pub fn write_whole(&mut self, record: &[u8]) {
         let mut rest = record;
@@ -141,6 +146,15 @@ impl PipeReader {
                 Err(e) => panic!("cannot read the FIFO: {e}"),
             }
         }
+    }
+
+    /// Everything that is in the pipe now.
+    pub fn rest(mut self) -> Vec<u8> {
+        let mut block = vec![0; 64 * 1024];
+        while let Ok(taken) = self.file.read(&mut block) {
+            self.rest.extend_from_slice(&block[..taken]);
+        }
+        self.rest
     }
 
     /// The next `n` lines; panics if they do not come.
