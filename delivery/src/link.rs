@@ -83,6 +83,11 @@ impl std::fmt::Debug for Endpoint {
 }
 
 fn host_and_port(server: &str, default: u16) -> Result<(String, u16), String> {
+    if server.contains('@') {
+        return Err(
+            "holds a login; write redis://user:password@host:port, or set user and password on their own".into()
+        );
+    }
     let (host, port) = match server.strip_prefix('[') {
         Some(rest) => {
             let (host, port) = rest.split_once(']').ok_or("lacks the ] that closes an IPv6 address")?;
@@ -246,6 +251,9 @@ mod tests {
         for server in ["", "h:0", "h:70000", "h:x", "[::1", ":6379", "http://h", "rediss://h"] {
             assert!(parse(server).is_err(), "{server}");
         }
-        assert!(!parse("redis://u:secret@/x").unwrap_err().contains("secret"));
+        for server in ["redis://u:secret@/x", "redis://u:secret@h:x", "u:secret@h", "u:secret@h:6379"] {
+            let why = parse(server).expect_err("it is no address");
+            assert!(!why.contains("secret"), "{server}: {why}");
+        }
     }
 }

@@ -122,9 +122,7 @@ pub fn bind(listen: &str) -> anyhow::Result<Option<Server>> {
     let server = match listen {
         "" => return Ok(None),
         path if path.starts_with('/') => {
-            if std::path::Path::new(path).exists() && std::os::unix::net::UnixStream::connect(path).is_err() {
-                std::fs::remove_file(path)?;
-            }
+            crate::status::remove_dead_socket(std::path::Path::new(path))?;
             Server::http_unix(std::path::Path::new(path))
         }
         address => Server::http(address),

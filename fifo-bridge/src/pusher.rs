@@ -431,7 +431,8 @@ impl Pusher {
             health.connected = true;
             health.stopped = false;
         });
-        if self.said.take().is_some() {
+        // A reload in between makes the trouble be told anew, if it stays.
+        if self.said.take().is_some() || self.down_since.is_some() {
             let away = self.down_since.take().map_or(0.0, |since| since.elapsed().as_secs_f64());
             log::info!("redis at {} is back after {away:.1} s and {failures} attempts", self.settings.endpoint);
         } else if self.connections == 1 {

@@ -1,6 +1,7 @@
 //! `fifo-bridge status`: a socket that the bridge writes one JSON object to, and the reader of it.
 
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::FileTypeExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
@@ -82,10 +83,17 @@ pub fn bind(path: &Path) -> std::io::Result<UnixListener> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
-    if path.exists() && UnixStream::connect(path).is_err() {
+    remove_dead_socket(path)?;
+    UnixListener::bind(path)
+}
+
+/// Removes a socket that nobody answers at. Whatever else stands at the path is left alone.
+pub fn remove_dead_socket(path: &Path) -> std::io::Result<()> {
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
+    if is_socket && UnixStream::connect(path).is_err() {
         std::fs::remove_file(path)?;
     }
-    UnixListener::bind(path)
+    Ok(())
 }
 
 /// Answers whoever connects, for ever.

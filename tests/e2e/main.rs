@@ -1,5 +1,6 @@
 //! End-to-end tests against real peers.
 
+mod configuration;
 mod harness;
 mod kills;
 mod redis_states;

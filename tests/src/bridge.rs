@@ -32,6 +32,18 @@ pub fn plain_binary() -> &'static Path {
     BUILT.get_or_init(|| build(&[], "fifo-bridge-plain"))
 }
 
+/// `program` without words, nothing of systemd in its environment, and `runtime` in place of `/run/fifo-bridge`.
+pub fn bare_command(program: &Path, runtime: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.stdin(Stdio::null()).env("RUNTIME_DIRECTORY", runtime);
+    for name in
+        ["JOURNAL_STREAM", "NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID", "CREDENTIALS_DIRECTORY"]
+    {
+        command.env_remove(name);
+    }
+    command
+}
+
 /// The folder of the profile (`target/debug`), found from the running program.
 fn profile_dir() -> PathBuf {
     let program = std::env::current_exe().expect("the running program has a path");
@@ -218,12 +230,8 @@ impl Bridge {
     /// `fifo-bridge WORDS --config FILE`, not run yet.
     pub fn command(&self, words: &[&str]) -> Command {
         let program = self.config.program.as_deref().unwrap_or_else(|| binary());
-        let mut command = Command::new(program);
-        command.args(words).arg("--config").arg(&self.file).stdin(Stdio::null());
-        for name in ["JOURNAL_STREAM", "NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "CREDENTIALS_DIRECTORY"] {
-            command.env_remove(name);
-        }
-        command.env("RUNTIME_DIRECTORY", self.config.scene.file(&self.config.name));
+        let mut command = bare_command(program, &self.config.scene.file(&self.config.name));
+        command.args(words).arg("--config").arg(&self.file);
         command.envs(self.config.environment.iter().map(|(name, value)| (name, value)));
         command
     }

@@ -19,10 +19,12 @@ pub struct Invalid {
     pub key: &'static str,
     /// What is wrong and what is allowed.
     pub why: String,
+    /// The other key of a contradiction, and the same from its side: it is told if only that one was set.
+    pub other: Option<(&'static str, String)>,
 }
 
 fn invalid<T>(key: &'static str, why: impl Into<String>) -> Result<T, Invalid> {
-    Err(Invalid { key, why: why.into() })
+    Err(Invalid { key, why: why.into(), other: None })
 }
 
 fn within<T: PartialOrd + std::fmt::Display + Copy>(
@@ -101,12 +103,10 @@ impl Settings {
         let spool = spool(&file.spool, &runtime)?;
         let dead_letter_directory =
             absolute("dead-letter.directory", &file.dead_letter.directory)?.unwrap_or_else(|| spool.directory.clone());
-        let status_socket = match file.metrics.status_socket.as_str() {
-            "" => runtime.join("status.sock"),
-            path => PathBuf::from(path),
-        };
+        let status_socket = absolute("metrics.status-socket", &file.metrics.status_socket)?
+            .unwrap_or_else(|| runtime.join("status.sock"));
         let listen = &file.metrics.listen;
-        if !listen.is_empty() && !listen.starts_with('/') && !listen.contains(':') {
+        if !listen.is_empty() && !listen.starts_with('/') && !is_address(listen) {
             return invalid(
                 "metrics.listen",
                 format!("{listen:?} is not allowed; address:port, /path/of/socket, or empty"),
@@ -197,6 +197,11 @@ fn runtime_directory() -> PathBuf {
     }
 }
 
+/// `address:port`, the address as a name, in numbers, or as `[v6]`.
+fn is_address(listen: &str) -> bool {
+    listen.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+}
+
 fn absolute(key: &'static str, path: &str) -> Result<Option<PathBuf>, Invalid> {
     match path {
         "" => Ok(None),
@@ -214,8 +219,11 @@ fn names(file: &File) -> Result<Names, Invalid> {
         named => named.to_owned(),
     };
     let key = if file.queue.key.is_empty() { "queue.key" } else { "queue.producer" };
-    Names::new(&file.queue.key, &producer)
-        .map_err(|why| Invalid { key: if why.starts_with("a producer") { key } else { "queue.key" }, why })
+    Names::new(&file.queue.key, &producer).map_err(|why| Invalid {
+        key: if why.starts_with("a producer") { key } else { "queue.key" },
+        why,
+        other: None,
+    })
 }
 
 fn endpoint(redis: &file::Redis) -> Result<Endpoint, Invalid> {
@@ -228,8 +236,11 @@ fn endpoint(redis: &file::Redis) -> Result<Endpoint, Invalid> {
         return invalid("redis.password-file", "contradicts redis.password; set one of them");
     }
     let address = Address { server: &redis.server, port: redis.port, db: redis.db };
-    Endpoint::parse(address, Duration::from_millis(connect), Duration::from_millis(timeout))
-        .map_err(|why| Invalid { key: "redis.server", why })
+    Endpoint::parse(address, Duration::from_millis(connect), Duration::from_millis(timeout)).map_err(|why| Invalid {
+        key: "redis.server",
+        why,
+        other: None,
+    })
 }
 
 fn fifo(fifo: &file::Fifo) -> Result<FifoSettings, Invalid> {
@@ -249,10 +260,12 @@ fn spool(spool: &file::Spool, runtime: &Path) -> Result<SpoolConfig, Invalid> {
     let bytes_max = within("spool.maxsize", spool.maxsize.0, SEGMENT_BYTES_MIN * 4, 1 << 50)?;
     let segment_bytes = within("spool.segment-size", spool.segment_size.0, SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX)?;
     if segment_bytes > bytes_max / 4 {
-        return invalid(
-            "spool.segment-size",
-            format!("{} is more than a quarter of spool.maxsize ({})", spool.segment_size, spool.maxsize),
-        );
+        let (segment, all) = (spool.segment_size, spool.maxsize);
+        return Err(Invalid {
+            key: "spool.segment-size",
+            why: format!("{segment} is more than a quarter of spool.maxsize ({all})"),
+            other: Some(("spool.maxsize", format!("{all} is less than four times spool.segment-size ({segment})"))),
+        });
     }
     let interval = within("spool.sync-interval-ms", spool.sync_interval_ms, 10, 60_000)?;
     let retention = within("spool.retention-seconds", spool.retention_seconds, 0, 86_400)?;

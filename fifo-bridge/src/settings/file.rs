@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::size::Size;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default, expecting = "a section")]
 pub struct File {
     pub redis: Redis,
     pub queue: Queue,
@@ -20,7 +20,7 @@ pub struct File {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default, expecting = "a section")]
 pub struct Redis {
     pub server: String,
     pub port: u16,
@@ -69,7 +69,7 @@ pub enum OnRefused {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default, expecting = "a section")]
 pub struct Queue {
     pub key: String,
     pub push: Push,
@@ -93,7 +93,7 @@ impl Default for Queue {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default, expecting = "a section")]
 pub struct Batch {
     pub records_max: usize,
     pub bytes_max: Size,
@@ -107,7 +107,7 @@ impl Default for Batch {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default, expecting = "a section")]
 pub struct Fifo {
     pub path: String,
     pub mode: String,
@@ -144,7 +144,7 @@ pub enum Resync {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default, expecting = "a section")]
 pub struct Frame {
     pub format: Format,
     pub resync: Resync,
@@ -166,7 +166,7 @@ pub enum SyncWhen {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default, expecting = "a section")]
 pub struct Spool {
     pub directory: String,
     pub maxsize: Size,
@@ -192,13 +192,13 @@ impl Default for Spool {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default, expecting = "a section")]
 pub struct DeadLetter {
     pub directory: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default, expecting = "a section")]
 pub struct Metrics {
     pub listen: String,
     pub status_socket: String,
@@ -220,7 +220,7 @@ pub enum Level {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default, expecting = "a section")]
 pub struct Log {
     pub level: Level,
 }

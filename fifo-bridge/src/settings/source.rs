@@ -9,6 +9,9 @@ use super::effective::{Invalid, Settings};
 use super::file::File;
 use super::table::KEYS;
 
+/// Keys whose values are never repeated. An URL of redis may be put where the section belongs.
+const SECRET: [&str; 3] = ["redis", "redis.server", "redis.password"];
+
 /// Why there are no settings. For exit status 78.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -54,22 +57,17 @@ pub fn load(path: Option<&Path>, overrides: &[(String, String)]) -> Result<Setti
     };
     let place = |error: &toml::de::Error| line_error(path, &text, error);
     let mut table: toml::Table = toml::from_str(&text).map_err(|e| place(&e))?;
-    // Once as it stands, so that an error of the file is told with its line.
-    let _: File = toml::from_str(&text).map_err(|e| place(&e))?;
+    // The file as it stands comes first, so that its errors are told with their lines; then one override after
+    // the other, so that an error names the one that is wrong.
+    let mut file: File = toml::from_str(&text).map_err(|e| place(&e))?;
     for (key, value) in overrides {
         set(&mut table, key, value)?;
+        file = table
+            .clone()
+            .try_into()
+            .map_err(|error| ConfigError::Value { key: key.clone(), why: refusal(key, &error) })?;
     }
-    let file = File::deserialize_table(table, overrides)?;
     Settings::check(file).map_err(|invalid| locate(path, &text, overrides, invalid))
-}
-
-impl File {
-    fn deserialize_table(table: toml::Table, overrides: &[(String, String)]) -> Result<Self, ConfigError> {
-        table.try_into().map_err(|error: toml::de::Error| ConfigError::Value {
-            key: overrides.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>().join(", "),
-            why: error.message().to_owned(),
-        })
-    }
 }
 
 /// Puts one value from the command line into the table, in the type that the key has.
@@ -114,23 +112,36 @@ fn line_error(path: Option<&Path>, text: &str, error: &toml::de::Error) -> Confi
         .into_iter()
         .find(|(_, span)| span.contains(&offset))
         .map_or_else(|| "syntax".to_owned(), |(key, _)| key);
-    let mut why = error.message().replace('\n', " ");
-    if KEYS.iter().any(|known| known.name == key) {
-        why = format!("{why}; allowed: {}", allowed(&key));
-    }
+    let why = refusal(&key, error);
     match path {
         Some(path) => ConfigError::Line { path: path.to_owned(), line: line_of(text, offset), key, why },
         None => ConfigError::Value { key, why },
     }
 }
 
+/// What the TOML reader says of a key, what is allowed, and no secret: the reader repeats values.
+fn refusal(key: &str, error: &toml::de::Error) -> String {
+    let message = error.message().replace('\n', " ");
+    let why = match (message.split_once(": "), message.rsplit_once(", expected ")) {
+        (Some((what, _)), Some((_, expected))) if SECRET.contains(&key) => format!("{what}, expected {expected}"),
+        _ => message,
+    };
+    if KEYS.iter().any(|known| known.name == key) { format!("{why}; allowed: {}", allowed(key)) } else { why }
+}
+
 /// Says where a value that was refused comes from.
 fn locate(path: Option<&Path>, text: &str, overrides: &[(String, String)], invalid: Invalid) -> ConfigError {
-    let Invalid { key, why } = invalid;
-    let overridden = overrides.iter().any(|(name, _)| name == key);
-    let line = keys_of(text).into_iter().find(|(name, _)| name == key).map(|(_, span)| line_of(text, span.start));
+    let overridden = |key: &str| overrides.iter().any(|(name, _)| name == key);
+    let line_of_key =
+        |key: &str| keys_of(text).into_iter().find(|(name, _)| name == key).map(|(_, span)| line_of(text, span.start));
+    let is_set = |key: &str| overridden(key) || line_of_key(key).is_some();
+    let (key, why) = match invalid.other {
+        Some((other, why)) if is_set(other) && !is_set(invalid.key) => (other, why),
+        _ => (invalid.key, invalid.why),
+    };
+    let line = line_of_key(key);
     match (path, line) {
-        (Some(path), Some(line)) if !overridden => {
+        (Some(path), Some(line)) if !overridden(key) => {
             ConfigError::Line { path: path.to_owned(), line, key: key.to_owned(), why }
         }
         _ => ConfigError::Value { key: key.to_owned(), why },

@@ -178,7 +178,7 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "metrics.status-socket",
-        "path",
+        "absolute path",
         false,
         "Socket that `fifo-bridge status` asks. Empty: status.sock in $RUNTIME_DIRECTORY or /run/fifo-bridge.",
     ),
