@@ -27,6 +27,8 @@ pub enum Reason {
     Torn,
     /// The record is longer than `frame.record-max`; parts of it follow each other.
     TooLong,
+    /// The spool's file was damaged where the line stood.
+    Damaged,
     /// Redis refuses this record or this list.
     Refused,
 }
@@ -37,6 +39,7 @@ impl Reason {
         match self {
             Self::Torn => "torn",
             Self::TooLong => "too-long",
+            Self::Damaged => "damaged",
             Self::Refused => "refused",
         }
     }
@@ -114,7 +117,9 @@ impl DeadLetters {
     ) -> io::Result<bool> {
         let known = match reason {
             Reason::Refused => self.refused.contains(&end),
-            Reason::Torn | Reason::TooLong => self.framed.get(&end.epoch).is_some_and(|last| *last >= end.offset),
+            Reason::Torn | Reason::TooLong | Reason::Damaged => {
+                self.framed.get(&end.epoch).is_some_and(|last| *last >= end.offset)
+            }
         };
         if known {
             return Ok(false);
@@ -137,7 +142,7 @@ impl DeadLetters {
         fault::pass(Place::DeadLetterAfterWrite);
         match reason {
             Reason::Refused => drop(self.refused.insert(end)),
-            Reason::Torn | Reason::TooLong => drop(self.framed.insert(end.epoch, end.offset)),
+            Reason::Torn | Reason::TooLong | Reason::Damaged => drop(self.framed.insert(end.epoch, end.offset)),
         }
         Ok(true)
     }

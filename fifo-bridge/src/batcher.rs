@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use delivery::counters::{Counters, add};
 use delivery::dead_letter::{DeadLetters, Reason};
 use delivery::lane::Lane;
-use delivery::position::Position;
+use delivery::position::{Epoch, Position};
 use delivery::push::{self, Names, Side};
 use delivery::spool::{Read, Reader, Spool, SpoolError};
 
@@ -77,6 +77,8 @@ pub struct Batcher {
     records: Vec<Range<usize>>,
     packing: Packing,
     record_bytes_max: usize,
+    /// Stretches of the window that are not what they were when they came.
+    damaged: Vec<(Epoch, Range<u64>)>,
     /// When dead letters were last mentioned in the log, and how many came since.
     said: Option<Instant>,
     unsaid: u64,
@@ -103,6 +105,7 @@ impl Batcher {
             records: Vec::new(),
             packing: packing(settings),
             record_bytes_max: settings.frame.record_bytes_max,
+            damaged: Vec::new(),
             said: None,
             unsaid: 0,
         };
@@ -126,6 +129,7 @@ impl Batcher {
         self.reader.seek(at);
         self.framer.reset();
         self.filled = 0..0;
+        self.damaged.clear();
         self.at = at;
         self.letters.resume(at).map_err(|source| self.unusable(source))
     }
@@ -207,6 +211,12 @@ impl Batcher {
                 self.filled.end += count;
                 Ok(true)
             }
+            Read::Damaged(count) => {
+                let from = self.at.offset + self.filled.len() as u64;
+                self.damaged.push((self.at.epoch, from..from + count as u64));
+                self.filled.end += count;
+                Ok(true)
+            }
             Read::Break(next) => self.interrupted(next),
         }
     }
@@ -236,7 +246,12 @@ impl Batcher {
         let base = self.filled.start;
         let shift = |range: Range<usize>| range.start + base..range.end + base;
         // What came with this piece; records that go to the dead letters are told apart below.
+        let damaged = self.is_damaged(end);
         let (record, came, mut parked, torn) = match piece {
+            Piece::Record(range) | Piece::Torn(range) | Piece::Glued { line: range, .. } if damaged => {
+                self.letter(Reason::Damaged, "the spool's file was damaged here", shift(range), end)?;
+                (None, 1, 1, 0)
+            }
             Piece::Record(range) => (Some(shift(range)), 1, 0, 0),
             Piece::Torn(range) => {
                 self.letter(Reason::Torn, "the line is not whole, or lacks the frame", shift(range), end)?;
@@ -273,6 +288,13 @@ impl Batcher {
             add(&self.counters.dead_letters, 1);
         }
         Ok(record)
+    }
+
+    /// True if the piece from here to `end` touches a damaged stretch. Stretches that lie behind are forgotten.
+    fn is_damaged(&mut self, end: Position) -> bool {
+        let at = self.at;
+        self.damaged.retain(|(epoch, bytes)| *epoch == at.epoch && bytes.end > at.offset);
+        self.damaged.iter().any(|(_, bytes)| bytes.start < end.offset)
     }
 
     /// Parks a piece. False if it had been parked before.

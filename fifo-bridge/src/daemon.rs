@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use delivery::dead_letter::DeadLetters;
 use delivery::position::Position;
-use delivery::spool::{Spool, Sync};
+use delivery::spool::{Spool, Summer, Sync};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -115,6 +115,7 @@ impl Bridge {
         let round = [Some(ROUND), watchdog, sync].into_iter().flatten().min().unwrap_or(ROUND);
         let (mut beats, mut told, mut synced) = (self.shared.beats(), None::<Instant>, Instant::now());
         let mut alive = Instant::now();
+        let (mut summer, mut covered) = (Summer::new(Arc::clone(&self.shared.spool)), Instant::now());
         loop {
             let mut sources = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
             let timeout = PollTimeout::try_from(round).unwrap_or(PollTimeout::MAX);
@@ -135,6 +136,12 @@ impl Bridge {
                 synced = Instant::now();
                 if let Err(error) = self.shared.spool.sync_now() {
                     log::error!("{}", crate::chain(&error));
+                }
+            }
+            if covered.elapsed() >= ROUND {
+                covered = Instant::now();
+                if let Err(error) = summer.round() {
+                    log::debug!("no checksums for what waits: {}", crate::chain(&error));
                 }
             }
             let now = self.shared.beats();

@@ -46,7 +46,7 @@ pub(super) fn open(config: &SpoolConfig) -> Result<Opened, SpoolError> {
 /// The segments found, in the order of the stream. Everything else is left alone and named once.
 fn scan(path: &Path) -> Result<Vec<Segment>, SpoolError> {
     let mut segments = Vec::new();
-    let mut foreign = Vec::new();
+    let (mut foreign, mut sums) = (Vec::new(), Vec::new());
     for entry in fs::read_dir(path).map_err(SpoolError::io("cannot list its folder", path))? {
         let entry = entry.map_err(SpoolError::io("cannot list its folder", path))?;
         let name = entry.file_name();
@@ -56,12 +56,17 @@ fn scan(path: &Path) -> Result<Vec<Segment>, SpoolError> {
                 segments.push(Segment { epoch, start, end: start.saturating_add(meta.len()), acked: None });
             }
             _ if name.to_str().is_some_and(|name| OURS.contains(&name)) => {}
+            None if name.to_str().and_then(parse_sum_name).is_some() && meta.is_file() => sums.push(entry.path()),
             _ => foreign.push(name.to_string_lossy().into_owned()),
         }
     }
     if !foreign.is_empty() {
         foreign.sort();
         log::warn!("the spool {} holds what is not ours, left alone: {}", path.display(), foreign.join(", "));
+    }
+    for sum in sums.into_iter().filter(|sum| !sum.with_extension("seg").exists()) {
+        // A kill came between the removal of a segment and that of its sums. What cannot be removed now is met again.
+        let _ = fs::remove_file(sum);
     }
     segments.sort_by_key(|segment| (segment.epoch, segment.start));
     drop_empty_inside(&mut segments);
@@ -122,6 +127,15 @@ fn parse_name(name: &str) -> Option<(Epoch, u64)> {
     (self::name(parsed.0, parsed.1) == name).then_some(parsed)
 }
 
+fn parse_sum_name(name: &str) -> Option<(Epoch, u64)> {
+    parse_name(&format!("{}.seg", name.strip_suffix(".sum")?))
+}
+
+/// The checksums of a segment.
+pub(super) fn sum_path(folder: &Path, epoch: Epoch, start: u64) -> PathBuf {
+    path(folder, epoch, start).with_extension("sum")
+}
+
 pub(super) fn path(folder: &Path, epoch: Epoch, start: u64) -> PathBuf {
     folder.join(name(epoch, start))
 }
@@ -164,7 +178,11 @@ pub(super) fn remove(folder: &Path, epoch: Epoch, start: u64) -> Result<(), Spoo
     let path = path(folder, epoch, start);
     match fs::remove_file(&path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(SpoolError::io("cannot remove", &path)(error)),
-        _ => Ok(()),
+        _ => {
+            // Mostly there is none. One that stays is removed at the next start.
+            let _ = fs::remove_file(sum_path(folder, epoch, start));
+            Ok(())
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod age;
 mod folder;
 mod mark;
 mod reader;
+mod sums;
 mod writer;
 
 use std::collections::VecDeque;
@@ -20,6 +21,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use reader::{Read, Reader};
+pub use sums::Summer;
 pub use writer::{NoRoom, Writer};
 
 use crate::fault::{self, Place};
@@ -342,6 +344,13 @@ impl Spool {
             }
             fault::pass(Place::SpoolAfterFree);
         }
+    }
+
+    /// The segments that hold bytes behind the confirmed position, and that position.
+    fn waiting_segments(&self) -> (Vec<Segment>, Option<Position>) {
+        let state = self.state();
+        let waiting = |segment: &&Segment| state.acked.is_none_or(|acked| segment.last() > acked);
+        (state.segments.iter().filter(waiting).copied().collect(), state.acked)
     }
 
     /// True if everything before `position` was released.

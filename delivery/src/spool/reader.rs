@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
+use super::sums::Sums;
 use super::{Segment, Spool, SpoolError, folder};
 use crate::position::{Epoch, Position};
 
@@ -13,6 +14,8 @@ use crate::position::{Epoch, Position};
 pub enum Read {
     /// This many bytes.
     Bytes(usize),
+    /// This many bytes, of which at least one is not what it was when it came: the file was damaged while it waited.
+    Damaged(usize),
     /// Nothing for now: the end of the stream.
     End,
     /// The stream is interrupted; it goes on at this position. What was read before and is incomplete stays so.
@@ -24,7 +27,7 @@ pub enum Read {
 pub struct Reader {
     spool: Arc<Spool>,
     at: Position,
-    open: Option<(Epoch, u64, File)>,
+    open: Option<(Epoch, u64, File, Sums)>,
 }
 
 impl Reader {
@@ -65,8 +68,8 @@ impl Reader {
             }
             let path = folder::path(&self.spool.config.directory, segment.epoch, segment.start);
             let failed = |error| SpoolError::io("cannot be read in", &path)(error);
-            let file = match self.open.take() {
-                Some((epoch, start, file)) if (epoch, start) == (segment.epoch, segment.start) => file,
+            let (file, sums) = match self.open.take() {
+                Some((epoch, start, file, sums)) if (epoch, start) == (segment.epoch, segment.start) => (file, sums),
                 _ => match File::open(&path) {
                     // It was freed since it was found.
                     Err(error)
@@ -75,7 +78,10 @@ impl Reader {
                     {
                         continue;
                     }
-                    opened => opened.map_err(failed)?,
+                    opened => {
+                        let sums = Sums::load(&self.spool.config.directory, segment.epoch, segment.start);
+                        (opened.map_err(failed)?, sums)
+                    }
                 },
             };
             let count = file.read_at(&mut buffer[..wanted], self.at.offset - segment.start).map_err(failed)?;
@@ -83,9 +89,10 @@ impl Reader {
                 // The file is shorter than it was: somebody cut it while we run.
                 return Err(failed(io::ErrorKind::UnexpectedEof.into()));
             }
-            self.open = Some((segment.epoch, segment.start, file));
+            let (count, good) = sums.judge(&file, self.at.offset - segment.start, &buffer[..count]);
+            self.open = Some((segment.epoch, segment.start, file, sums));
             self.at.offset += count as u64;
-            return Ok(Read::Bytes(count));
+            return Ok(if good { Read::Bytes(count) } else { Read::Damaged(count) });
         }
     }
 
@@ -101,6 +108,6 @@ impl Reader {
     /// Closes a file that was freed: until then the disk does not have its room back.
     fn let_go(&mut self) {
         let spool = &self.spool;
-        self.open.take_if(|(epoch, start, _)| !spool.has_segment(*epoch, *start));
+        self.open.take_if(|(epoch, start, ..)| !spool.has_segment(*epoch, *start));
     }
 }

@@ -5,6 +5,7 @@ mod limits;
 mod model;
 mod power;
 mod stream;
+mod sums;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt as _;
@@ -71,6 +72,7 @@ fn read_all(spool: &Arc<Spool>, from: Position) -> Vec<(Position, Vec<u8>)> {
                 stretches.last_mut().expect("one").1.extend_from_slice(&buffer[..count]);
             }
             Read::Break(next) => stretches.push((next, Vec::new())),
+            Read::Damaged(_) => panic!("nothing was damaged"),
             Read::End => return stretches,
         }
     }

@@ -146,6 +146,7 @@ fn run(mut config: SpoolConfig, ops: Vec<Op>) {
                     Read::Bytes(count) => {
                         assert_eq!(buffer[..count], bytes(from.offset..from.offset + count as u64));
                     }
+                    Read::Damaged(_) => panic!("nothing was damaged"),
                     Read::End => assert!(model.behind(from).is_empty(), "an end at {from}"),
                     Read::Break(next) => assert_eq!(model.behind(from)[0].0, next, "a break at {from}"),
                 }

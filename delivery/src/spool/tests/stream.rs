@@ -178,6 +178,7 @@ fn writer_and_reader_work_side_by_side() {
             let from = reader.at().offset;
             match reader.read(&mut buffer).expect("read") {
                 Read::Bytes(count) => assert_eq!(buffer[..count], bytes(from..from + count as u64), "at {from}"),
+                Read::Damaged(_) => panic!("nothing was damaged"),
                 Read::End => drop(spool.wait(reader.at(), Duration::from_secs(10))),
                 Read::Break(next) => panic!("a break before {next}"),
             }
