@@ -140,6 +140,12 @@ pub(super) fn path(folder: &Path, epoch: Epoch, start: u64) -> PathBuf {
     folder.join(name(epoch, start))
 }
 
+/// The size of the file system, if it tells.
+pub(super) fn disk_bytes(folder: &Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(folder).ok()?;
+    disk.f_blocks.checked_mul(disk.f_frsize).filter(|bytes| *bytes > 0)
+}
+
 /// Opens the segment that is being written. Not in append mode: splice(2) refuses it.
 pub(super) fn reopen(folder: &Path, epoch: Epoch, start: u64) -> Result<File, SpoolError> {
     let path = path(folder, epoch, start);

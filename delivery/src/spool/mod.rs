@@ -25,6 +25,7 @@ pub use sums::Summer;
 pub use writer::{NoRoom, Writer};
 
 use crate::fault::{self, Place};
+use crate::limits::SEGMENT_BYTES_MIN;
 use crate::position::{Epoch, Position};
 use crate::resume::Span;
 
@@ -144,8 +145,14 @@ impl Spool {
     ///
     /// After a restart of the machine, or when the last file is shorter than Redis has confirmed, a new epoch begins: the old
     /// one may have lost its end, and new bytes must not stand at positions that Redis has seen.
-    pub fn open(config: SpoolConfig, unix_seconds: u64, now: Instant) -> Result<(Arc<Self>, Writer), SpoolError> {
+    ///
+    /// Segments are no larger than an eighth of the file system: disk comes back a segment at a time, and a line that waits for its
+    /// end keeps one or two of them.
+    pub fn open(mut config: SpoolConfig, unix_seconds: u64, now: Instant) -> Result<(Arc<Self>, Writer), SpoolError> {
         let opened = folder::open(&config)?;
+        if let Some(disk) = folder::disk_bytes(&config.directory) {
+            config.segment_bytes = config.segment_bytes.min((disk / 8).max(SEGMENT_BYTES_MIN));
+        }
         let (mark, acked) = mark::Mark::open(&config.directory)?;
         let mut segments: VecDeque<Segment> = opened.segments.into();
         let durable = config.sync != Sync::Never;

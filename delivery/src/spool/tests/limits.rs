@@ -76,6 +76,16 @@ fn a_full_disk_gives_room_again_when_all_is_confirmed() {
     assert_eq!(open(&config(folder.path())).0.opened(), at(epoch, 90));
 }
 
+#[test]
+fn a_segment_is_never_most_of_the_disk() {
+    let folder = folder();
+    let mut config = config(folder.path());
+    config.segment_bytes = u64::MAX;
+    let (spool, _writer) = open(&config);
+    let disk = folder::disk_bytes(folder.path()).expect("the size of the disk");
+    assert_eq!(spool.config().segment_bytes, (disk / 8).max(crate::limits::SEGMENT_BYTES_MIN));
+}
+
 /// A file that is removed and still open takes its room all the same.
 #[test]
 fn nobody_keeps_a_freed_segment_open() {
