@@ -190,7 +190,7 @@ impl Drainer {
     }
 
     fn fill(&self, index: usize) -> u64 {
-        self.retired.get(index).map_or_else(|| self.fifo.fill(), |retired| fifo::fill(retired))
+        self.retired.get(index).map_or_else(|| self.fifo.fill(), fifo::fill)
     }
 
     /// Lets go of replaced pipes that have neither content nor a writer.

@@ -4,5 +4,6 @@ mod configuration;
 mod harness;
 mod kills;
 mod redis_states;
+mod pipe;
 mod splice;
 mod workers;
