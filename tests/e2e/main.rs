@@ -3,7 +3,7 @@
 mod configuration;
 mod harness;
 mod kills;
-mod redis_states;
 mod pipe;
+mod redis_states;
 mod splice;
 mod workers;
