@@ -59,8 +59,12 @@ impl Rhythm {
 /// Pipe to spool.
 pub struct Drainer {
     fifo: Fifo,
-    /// A pipe that was replaced while somebody still writes to it, open for reading only.
-    retired: Option<File>,
+    /// Pipes that were replaced while somebody still writes to them, the oldest first, open for reading only.
+    retired: Vec<File>,
+    /// The pipe that the last bytes came from, counted through `retired` and `fifo` behind it, and whether they end inside of a
+    /// line. Kept while there are several.
+    last: usize,
+    open_line: bool,
     settings: FifoSettings,
     writer: Writer,
     shared: Arc<Shared>,
@@ -80,7 +84,18 @@ enum Took {
 impl Drainer {
     /// A drainer that is about to start.
     pub fn new(fifo: Fifo, settings: FifoSettings, writer: Writer, shared: Arc<Shared>) -> Self {
-        Self { fifo, retired: None, settings, writer, shared, complaint: None, looked: Instant::now(), missing: false }
+        Self {
+            fifo,
+            retired: Vec::new(),
+            last: 0,
+            open_line: false,
+            settings,
+            writer,
+            shared,
+            complaint: None,
+            looked: Instant::now(),
+            missing: false,
+        }
     }
 
     /// Works until it is told to stop. Gives the pipe back, so that it is held until the very end.
@@ -108,26 +123,87 @@ impl Drainer {
                 self.look();
             }
         }
+        // What is in the pipe now may have no other holder.
+        if let Took::NoRoom(reason) = self.round(chunk) {
+            self.complain(&reason);
+        }
         self.fifo
     }
 
-    /// Takes what the pipe holds. A retired pipe comes first: what is in it was written earlier.
+    /// Takes what the pipe holds, or the pipes.
     fn take(&mut self, chunk: usize) -> Took {
-        if let Some(retired) = self.retired.as_ref() {
-            match take_from(&mut self.writer, retired, chunk) {
-                Took::Nothing => {
-                    if is_abandoned(retired) {
-                        log::info!("nobody writes to the replaced pipe any more");
-                        self.retired = None;
-                    }
-                    if let Err(reason) = self.close_line() {
-                        return Took::NoRoom(reason);
-                    }
+        if self.retired.is_empty() {
+            return take_from(&mut self.writer, &self.fifo, chunk);
+        }
+        let took = self.round(chunk);
+        match self.forget_abandoned() {
+            Ok(()) => took,
+            Err(reason) => Took::NoRoom(reason),
+        }
+    }
+
+    /// Takes from each pipe what it holds at this moment.
+    fn round(&mut self, chunk: usize) -> Took {
+        // The newest is looked at first and taken from last: a writer that has gone over to it wrote to the older one before.
+        let fills: Vec<u64> = (0..=self.retired.len()).rev().map(|index| self.fill(index)).collect();
+        let mut total = 0;
+        for (index, mut left) in fills.into_iter().rev().enumerate() {
+            while left > 0 {
+                if let Err(reason) = self.turn_to(index, chunk, &mut total) {
+                    return Took::NoRoom(reason);
                 }
-                took => return took,
+                match self.take_at(index, chunk.min(usize::try_from(left).unwrap_or(chunk))) {
+                    Took::Bytes(bytes) => {
+                        total += bytes;
+                        left = left.saturating_sub(bytes as u64);
+                    }
+                    Took::Nothing => break,
+                    Took::NoRoom(reason) => return Took::NoRoom(reason),
+                }
             }
         }
-        take_from(&mut self.writer, &self.fifo, chunk)
+        if total > 0 { Took::Bytes(total) } else { Took::Nothing }
+    }
+
+    /// Makes the pipe `index` the next: a line that another one began gets its end from there, or a plain one.
+    fn turn_to(&mut self, index: usize, chunk: usize, total: &mut usize) -> Result<(), NoRoom> {
+        while self.open_line && self.last != index {
+            match self.take_at(self.last, chunk) {
+                Took::Bytes(bytes) => *total += bytes,
+                Took::Nothing => self.close_line()?,
+                Took::NoRoom(reason) => return Err(reason),
+            }
+        }
+        Ok(())
+    }
+
+    fn take_at(&mut self, index: usize, chunk: usize) -> Took {
+        let took = match self.retired.get(index) {
+            Some(retired) => take_from(&mut self.writer, retired, chunk),
+            None => take_from(&mut self.writer, &self.fifo, chunk),
+        };
+        if let (Took::Bytes(_), false) = (&took, self.retired.is_empty()) {
+            self.last = index;
+            self.open_line = ends_inside_a_line(&self.writer);
+        }
+        took
+    }
+
+    fn fill(&self, index: usize) -> u64 {
+        self.retired.get(index).map_or_else(|| self.fifo.fill(), fifo::fill)
+    }
+
+    /// Lets go of replaced pipes that have neither content nor a writer.
+    fn forget_abandoned(&mut self) -> Result<(), NoRoom> {
+        while let Some(index) = self.retired.iter().position(is_abandoned) {
+            if self.last == index {
+                self.close_line()?;
+            }
+            self.retired.remove(index);
+            self.last -= usize::from(self.last > index);
+            log::info!("nobody writes to the replaced pipe any more");
+        }
+        Ok(())
     }
 
     /// Waits for bytes or for the end.
@@ -136,9 +212,7 @@ impl Drainer {
             PollFd::new(self.fifo.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.shared.waker(), PollFlags::POLLIN),
         ];
-        if let Some(retired) = self.retired.as_ref() {
-            sources.push(PollFd::new(retired.as_fd(), PollFlags::POLLIN));
-        }
+        sources.extend(self.retired.iter().map(|retired| PollFd::new(retired.as_fd(), PollFlags::POLLIN)));
         // An error means a signal or nothing at all; either way the loop looks again.
         let _ = poll(&mut sources, PollTimeout::from(IDLE_MILLISECONDS));
     }
@@ -177,9 +251,6 @@ impl Drainer {
     /// Takes the new pipe at the path. Whoever holds the old one open may go on writing to it until it opens the path again
     /// (rsyslogd: at the next HUP), so it is read until nobody does.
     fn replace(&mut self) {
-        if self.retired.is_some() {
-            return;
-        }
         let fifo = match Fifo::open(&self.settings, &[]) {
             Ok(fifo) => fifo,
             Err(error) => return log::error!("the pipe was replaced and the new one cannot be read: {error}"),
@@ -190,25 +261,34 @@ impl Drainer {
                     "the pipe {} was replaced; both are read while the old one has a writer",
                     fifo.path().display()
                 );
-                self.retired = Some(reader);
+                if self.retired.is_empty() {
+                    self.last = 0;
+                    self.open_line = ends_inside_a_line(&self.writer);
+                }
+                self.retired.push(reader);
                 self.fifo = fifo;
             }
             Err(error) => log::error!("the pipe was replaced and the old one cannot be kept: {error}"),
         }
     }
 
-    /// Ends a line that the old pipe left open, so that nothing of the new one is glued to it.
+    /// Ends a line that a pipe left open, so that nothing of another one is glued to it.
     fn close_line(&mut self) -> Result<(), NoRoom> {
         use std::os::unix::fs::FileExt as _;
-        if self.writer.last_byte().unwrap_or(Some(0)).is_none_or(|byte| byte == b'\n') {
+        if !self.open_line {
             return Ok(());
         }
         let (file, offset, _) = self.writer.target()?;
-        match file.write_all_at(b"\n", offset) {
-            Ok(()) => self.writer.grew(1, Instant::now()),
-            Err(error) => Err(self.writer.refused(error)),
+        if let Err(error) = file.write_all_at(b"\n", offset) {
+            return Err(self.writer.refused(error));
         }
+        self.open_line = false;
+        self.writer.grew(1, Instant::now())
     }
+}
+
+fn ends_inside_a_line(writer: &Writer) -> bool {
+    matches!(writer.last_byte(), Ok(Some(byte)) if byte != b'\n')
 }
 
 /// One splice from a pipe to the end of the spool.

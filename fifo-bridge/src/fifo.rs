@@ -116,7 +116,7 @@ impl Fifo {
 
     /// Bytes that are in it.
     pub fn fill(&self) -> u64 {
-        rustix::io::ioctl_fionread(&self.file).unwrap_or(0)
+        fill(&self.file)
     }
 
     /// The same pipe, open for reading only: it tells when nobody writes to it any more.
@@ -139,6 +139,11 @@ impl Fifo {
             Ok(_) | Err(_) => AtPath::Useless,
         }
     }
+}
+
+/// Bytes that are in a pipe.
+pub fn fill(pipe: &File) -> u64 {
+    rustix::io::ioctl_fionread(pipe).unwrap_or(0)
 }
 
 impl AsFd for Fifo {

@@ -3,6 +3,7 @@
 mod configuration;
 mod harness;
 mod kills;
+mod pipe;
 mod redis_states;
 mod splice;
 mod workers;

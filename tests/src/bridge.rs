@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, chown};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::OnceLock;
@@ -17,6 +18,9 @@ use crate::redis::Redis;
 
 /// A stop must not take longer.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+/// The user and the group that own nothing.
+pub const NOBODY: u32 = 65_534;
 
 /// The fifo-bridge with fault points, built on the first call, in the profile that this test was built in.
 ///
@@ -85,6 +89,7 @@ pub struct BridgeConfig {
     program: Option<PathBuf>,
     table: toml::Table,
     environment: Vec<(String, String)>,
+    unprivileged: bool,
 }
 
 impl BridgeConfig {
@@ -142,6 +147,23 @@ impl BridgeConfig {
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// Runs it as nobody, who owns its folder. Call it after [`name`](Self::name). A test that is not run by root is nobody already.
+    #[must_use]
+    pub fn unprivileged(mut self) -> Self {
+        if !nix::unistd::geteuid().is_root() {
+            return self;
+        }
+        // The folder of the program may be closed to nobody, and the scene's is.
+        let copy = self.scene.file("fifo-bridge");
+        if !copy.exists() {
+            fs::copy(self.program.as_deref().unwrap_or_else(|| binary()), &copy).expect("cannot copy fifo-bridge");
+        }
+        fs::set_permissions(self.scene.path(), fs::Permissions::from_mode(0o755)).expect("cannot open the scene");
+        chown(self.scene.folder(&self.name), Some(NOBODY), Some(NOBODY)).expect("cannot give the folder away");
+        self.unprivileged = true;
+        self.program(&copy)
     }
 
     /// The settings as TOML.
@@ -202,6 +224,7 @@ impl Bridge {
             program: None,
             table: toml::Table::new(),
             environment: Vec::new(),
+            unprivileged: false,
         }
         .private_paths()
     }
@@ -221,6 +244,11 @@ impl Bridge {
         &self.file
     }
 
+    /// Where it says how it is.
+    pub fn status_socket(&self) -> PathBuf {
+        self.config.text("metrics.status-socket")
+    }
+
     /// Changes the settings and writes the file again; a restart or a HUP reads it.
     pub fn reconfigure(&mut self, change: impl FnOnce(BridgeConfig) -> BridgeConfig) {
         self.config = change(self.config.clone());
@@ -232,6 +260,9 @@ impl Bridge {
         let program = self.config.program.as_deref().unwrap_or_else(|| binary());
         let mut command = bare_command(program, &self.config.scene.file(&self.config.name));
         command.args(words).arg("--config").arg(&self.file);
+        if self.config.unprivileged {
+            command.uid(NOBODY).gid(NOBODY);
+        }
         command.envs(self.config.environment.iter().map(|(name, value)| (name, value)));
         command
     }

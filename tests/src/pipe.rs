@@ -7,7 +7,8 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use nix::fcntl::OFlag;
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 
@@ -166,6 +167,31 @@ impl PipeReader {
             })
             .collect()
     }
+}
+
+/// How many bytes fit into a FIFO.
+pub fn capacity(path: &Path) -> i32 {
+    nix::fcntl::fcntl(open(path), FcntlArg::F_GETPIPE_SZ).expect("a pipe has a size")
+}
+
+/// What is in a FIFO, without taking it out (tee(2)).
+pub fn peek(path: &Path) -> Vec<u8> {
+    let fifo = open(path);
+    let (mut from, to) = nix::unistd::pipe2(OFlag::O_NONBLOCK | OFlag::O_CLOEXEC)
+        .map(|(from, to)| (File::from(from), to))
+        .expect("a pipe");
+    // Each page of the one takes a page of the other.
+    let size = nix::fcntl::fcntl(&fifo, FcntlArg::F_GETPIPE_SZ).expect("a pipe has a size");
+    nix::fcntl::fcntl(&to, FcntlArg::F_SETPIPE_SZ(size)).expect("the same size");
+    let bytes =
+        match nix::fcntl::tee(&fifo, &to, usize::try_from(size).expect("a size"), SpliceFFlags::SPLICE_F_NONBLOCK) {
+            Ok(bytes) => bytes,
+            Err(Errno::EAGAIN) => 0,
+            Err(error) => panic!("cannot look into the FIFO: {error}"),
+        };
+    let mut found = vec![0; bytes];
+    from.read_exact(&mut found).expect("what was copied");
+    found
 }
 
 /// Numbered records of one run: `~16|6|Nov 21 10:00:00|RUN N PADDING`.
