@@ -134,6 +134,7 @@ impl Bridge {
             Read::Bytes(count) => {
                 ((0..count as u64).map(|n| (before.epoch, before.offset + n)).collect(), self.reader.at())
             }
+            Read::Damaged(_) => panic!("nothing was damaged"),
             Read::Break(next) => (Vec::new(), next),
             Read::End => return false,
         };

@@ -1,8 +1,10 @@
 //! End-to-end tests against real peers.
 
 mod configuration;
+mod generated;
 mod harness;
 mod kills;
+mod packaging;
 mod pipe;
 mod redis_states;
 mod splice;

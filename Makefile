@@ -1,0 +1,132 @@
+# The commands of this project. "make help" lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+CARGO ?= cargo
+# Where cargo builds.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+# Where "make install" puts things. DESTDIR is put before all of them.
+DESTDIR ?=
+PREFIX ?= /usr
+SBINDIR ?= $(PREFIX)/sbin
+SYSCONFDIR ?= /etc
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
+MANDIR ?= $(PREFIX)/share/man
+DOCDIR ?= $(PREFIX)/share/doc/fifo-bridge
+
+# Debian packages: what the demo runs, and what the tests run beside it. ca-certificates and a C linker come with Rust.
+NEED_DEMO := rsyslog rsyslog-relp redis-server php-cli php-redis
+NEED_TEST := $(NEED_DEMO) man-db mandoc dpkg-dev systemd systemd-container apparmor
+
+# Pinned like everything else; make deb builds it once, below the target folder.
+CARGO_DEB_VERSION := 3.8.0
+CARGO_DEB := $(TARGET)/tools/bin/cargo-deb
+
+.DEFAULT_GOAL := help
+
+## help: this list
+.PHONY: help
+help:
+	@sed -n 's/^## //p' $(firstword $(MAKEFILE_LIST))
+
+## need: install the Debian packages that the tests need (as root; else say which)
+.PHONY: need
+need:
+	@.ci/need $(NEED_TEST)
+
+## need-demo: the same for the demo alone
+.PHONY: need-demo
+need-demo:
+	@.ci/need $(NEED_DEMO)
+
+## build: fifo-bridge, as people get it
+.PHONY: build
+build:
+	$(CARGO) build --locked --release --package fifo-bridge
+
+## test: all tests, against real rsyslogd, redis-server, PHP and systemd
+.PHONY: test
+test: need
+	$(CARGO) test --locked --workspace
+
+# demo [N=records]. Everything else that the demo takes goes into ARGS; "make demo ARGS=--help" tells.
+N ?=
+ARGS ?=
+## demo: the whole chain in a private folder, with kills in the middle and a verdict (N=1000000 sends more)
+.PHONY: demo
+demo: need-demo
+	$(CARGO) build --locked --release --package fifo-bridge --package e2e --bin fifo-bridge --bin demo
+	$(TARGET)/release/demo $(if $(N),--messages $(N)) $(ARGS)
+
+## bench-fifo: what docs/BENCHMARKS.md tells, measured here (ARGS are passed on)
+.PHONY: bench-fifo
+bench-fifo: need-demo
+	$(CARGO) build --locked --release --package fifo-bridge --package e2e --bin fifo-bridge --bin bench-fifo
+	$(TARGET)/release/bench-fifo $(ARGS)
+
+# How many times as many rounds.
+ROUNDS ?= 20
+## torture: the tests that kill, for much longer (ROUNDS=20 times as long)
+.PHONY: torture
+torture: need
+	E2E_TORTURE=$(ROUNDS) $(CARGO) test --locked --package e2e --test e2e -- --nocapture kills splice
+
+## deb: a Debian package in target/debian
+.PHONY: deb
+deb: $(CARGO_DEB)
+	$(CARGO_DEB) --locked --package fifo-bridge --output $(TARGET)/debian/
+
+$(CARGO_DEB):
+	CARGO_TARGET_DIR=$(TARGET)/tools/build $(CARGO) install --quiet --locked cargo-deb --version $(CARGO_DEB_VERSION) --root $(TARGET)/tools
+	rm -rf $(TARGET)/tools/build
+
+## install: DESTDIR= PREFIX=/usr; an /etc/fifo-bridge/fifo-bridge.toml that is there stays as it is
+.PHONY: install
+install: build
+	install -D -m 755 $(TARGET)/release/fifo-bridge $(DESTDIR)$(SBINDIR)/fifo-bridge
+	install -d $(DESTDIR)$(UNITDIR)
+	install -m 644 packaging/systemd/fifo-bridge.socket $(DESTDIR)$(UNITDIR)/fifo-bridge.socket
+	sed 's|/usr/sbin/fifo-bridge|$(SBINDIR)/fifo-bridge|' packaging/systemd/fifo-bridge.service > $(DESTDIR)$(UNITDIR)/fifo-bridge.service
+	chmod 644 $(DESTDIR)$(UNITDIR)/fifo-bridge.service
+	install -D -m 644 packaging/sysusers.d/fifo-bridge.conf $(DESTDIR)$(SYSUSERSDIR)/fifo-bridge.conf
+	install -D -m 644 packaging/tmpfiles.d/fifo-bridge.conf $(DESTDIR)$(TMPFILESDIR)/fifo-bridge.conf
+	test -e $(DESTDIR)$(SYSCONFDIR)/fifo-bridge/fifo-bridge.toml || \
+		install -D -m 644 packaging/fifo-bridge.toml $(DESTDIR)$(SYSCONFDIR)/fifo-bridge/fifo-bridge.toml
+	install -D -m 644 packaging/apparmor/fifo-bridge.apparmor $(DESTDIR)$(SYSCONFDIR)/apparmor.d/rsyslog.d/fifo-bridge.apparmor
+	install -d $(DESTDIR)$(MANDIR)/man8 $(DESTDIR)$(MANDIR)/man5
+	gzip -9n < packaging/man/fifo-bridge.8 > $(DESTDIR)$(MANDIR)/man8/fifo-bridge.8.gz
+	gzip -9n < packaging/man/fifo-bridge.toml.5 > $(DESTDIR)$(MANDIR)/man5/fifo-bridge.toml.5.gz
+	install -D -m 644 -t $(DESTDIR)$(DOCDIR) README.md CHANGELOG.md
+	install -D -m 644 LICENSE $(DESTDIR)$(DOCDIR)/copyright
+	find docs -type f -exec install -D -m 644 {} $(DESTDIR)$(DOCDIR)/{} \;
+	find rsyslog-conf workers -type f -exec install -D -m 644 {} $(DESTDIR)$(DOCDIR)/examples/{} \;
+ifeq ($(DESTDIR),)
+	systemd-sysusers fifo-bridge.conf
+	systemd-tmpfiles --create fifo-bridge.conf
+	test ! -d /run/systemd/system || systemctl daemon-reload
+	@echo "To begin: systemctl enable --now fifo-bridge.socket fifo-bridge.service"
+endif
+
+## uninstall: takes away what install brought, but for the settings, the spool and the user
+.PHONY: uninstall
+uninstall:
+ifeq ($(DESTDIR),)
+	test ! -d /run/systemd/system || systemctl stop fifo-bridge.socket
+	test ! -d /run/systemd/system || systemctl disable --now fifo-bridge.service fifo-bridge.socket
+endif
+	rm -f $(DESTDIR)$(SBINDIR)/fifo-bridge
+	rm -f $(DESTDIR)$(UNITDIR)/fifo-bridge.socket $(DESTDIR)$(UNITDIR)/fifo-bridge.service
+	rm -f $(DESTDIR)$(SYSUSERSDIR)/fifo-bridge.conf $(DESTDIR)$(TMPFILESDIR)/fifo-bridge.conf
+	rm -f $(DESTDIR)$(SYSCONFDIR)/apparmor.d/rsyslog.d/fifo-bridge.apparmor
+	rm -f $(DESTDIR)$(MANDIR)/man8/fifo-bridge.8.gz $(DESTDIR)$(MANDIR)/man5/fifo-bridge.toml.5.gz
+	rm -rf $(DESTDIR)$(DOCDIR)
+	@echo "Left in place: $(SYSCONFDIR)/fifo-bridge, /var/lib/fifo-bridge, the user fifo-bridge"
+
+## clean: what was built
+.PHONY: clean
+clean:
+	$(CARGO) clean
