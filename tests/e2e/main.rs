@@ -8,4 +8,5 @@ mod packaging;
 mod pipe;
 mod redis_states;
 mod splice;
+mod tidy;
 mod workers;
