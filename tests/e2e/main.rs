@@ -5,5 +5,6 @@ mod harness;
 mod kills;
 mod pipe;
 mod redis_states;
+mod rsyslog_conf;
 mod splice;
 mod workers;
