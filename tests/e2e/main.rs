@@ -7,6 +7,7 @@ mod kills;
 mod packaging;
 mod pipe;
 mod redis_states;
+mod rsyslog_conf;
 mod splice;
 mod tidy;
 mod workers;
