@@ -125,25 +125,29 @@ fn error(reply: &Reply) -> Option<Trouble> {
     match reply {
         Reply::Error { code, text } => {
             let (code, text) = reason(code, text);
-            Some(Trouble::Answered { code: code.to_owned(), text: text.to_owned(), connecting: false })
+            Some(Trouble::Answered { code, text, connecting: false })
         }
         _ => None,
     }
 }
 
-/// What Redis meant, where it puts another word in front.
-fn reason<'a>(code: &'a str, text: &'a str) -> (&'a str, &'a str) {
+/// What Redis meant, where it puts other words in front.
+fn reason(code: &str, text: &str) -> (String, String) {
+    let whole = format!("{code} {text}");
+    let mut said = whole.trim_end();
     // EXEC itself was refused; the commands before it had been queued.
-    if let ("EXECABORT", Some(cause)) = (code, text.strip_prefix("Transaction discarded because of: ")) {
-        return cause.split_once(' ').unwrap_or((cause, ""));
+    said = said.strip_prefix("EXECABORT Transaction discarded because of: ").unwrap_or(said);
+    // Before Redis 7 a script's errors begin with the place in the script, and some with the sign of an error.
+    if let Some((_, behind)) = said.strip_prefix("@user_script: ").and_then(|said| said.split_once(": ")) {
+        said = behind.trim_start_matches('-');
     }
-    // Missing permissions within a script, in the words of Redis 6 and 7.0, and of later ones.
-    if code == "ERR"
-        && ["The user executing the script can't ", "ACL failure in script"].iter().any(|p| text.starts_with(p))
-    {
-        return ("NOPERM", text);
+    // Missing permissions within a script, in the words of Redis 6, of 7.0 and of later ones.
+    let plain = said.strip_prefix("ERR ").unwrap_or(said);
+    if ["The user executing the script can't ", "ACL failure in script"].iter().any(|words| plain.starts_with(words)) {
+        return ("NOPERM".into(), plain.into());
     }
-    (code, text)
+    let (code, text) = said.split_once(' ').unwrap_or((said, ""));
+    (code.into(), text.into())
 }
 
 fn confused(reply: &Reply) -> Trouble {
@@ -209,7 +213,11 @@ mod tests {
             ("EXECABORT", "Transaction discarded because of previous errors.", "EXECABORT"),
             ("ERR", "The user executing the script can't run this command or subcommand", "NOPERM"),
             ("ERR", "ACL failure in script: User x has no permissions to run the 'rpush' command", "NOPERM"),
+            ("@user_script:", "2: -OOM command not allowed when used memory > 'maxmemory'.", "OOM"),
+            ("@user_script:", "3: The user executing the script can't run this command or subcommand", "NOPERM"),
+            ("@user_script:", "3: WRONGTYPE Operation against a key", "WRONGTYPE"),
             ("ERR", "something else", "ERR"),
+            ("BUSY", "", "BUSY"),
         ] {
             assert_eq!(reason(code, text).0, wanted, "{code} {text}");
         }

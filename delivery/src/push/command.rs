@@ -22,14 +22,6 @@ impl Side {
             Self::Left => b"LPUSH",
         }
     }
-
-    /// The arguments with which LTRIM takes `count` records off again.
-    fn undo(self, count: usize) -> (String, String) {
-        match self {
-            Self::Right => ("0".into(), format!("-{}", count + 1)),
-            Self::Left => (count.to_string(), "-1".into()),
-        }
-    }
 }
 
 /// The two keys of a lane. They always share a slot of a cluster.
@@ -94,11 +86,9 @@ pub fn push<'a>(
     for record in records.by_ref().take(count - 1) {
         argument(out, record);
     }
-    head(out, b'*', 11);
+    head(out, b'*', 10);
     eval(out, include_bytes!("last.lua"), names, side, (from.as_ref(), to));
-    let (first, last) = side.undo(count);
-    argument(out, first.as_bytes());
-    argument(out, last.as_bytes());
+    argument(out, count.to_string().as_bytes());
     for record in records {
         argument(out, record);
     }
@@ -211,9 +201,8 @@ mod tests {
         push(&mut out, &names("l"), Side::Right, ("f", "t"), records.into_iter(), 25);
         let text = String::from_utf8(out).expect("text");
         assert!(text.starts_with("*1\r\n$5\r\nMULTI\r\n*26\r\n$5\r\nRPUSH\r\n$1\r\nl\r\n$1\r\nr\r\n"), "{text}");
-        assert!(text.ends_with("$1\r\n0\r\n$3\r\n-26\r\n$1\r\nr\r\n*1\r\n$4\r\nEXEC\r\n"), "{text}");
+        assert!(text.ends_with("$5\r\nRPUSH\r\n$2\r\n25\r\n$1\r\nr\r\n*1\r\n$4\r\nEXEC\r\n"), "{text}");
         assert_eq!(replies(25), 4);
-        assert_eq!(Side::Left.undo(25), ("25".into(), "-1".into()));
     }
 
     #[test]

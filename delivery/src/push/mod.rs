@@ -9,7 +9,7 @@
 //! ```text
 //! MULTI
 //! RPUSH list r1 .. rn-1                                        native speed
-//! EVAL last.lua 2 list cursor from to RPUSH 0 -(n+1) rn        push rn too; cursor == from? move the cursor
+//! EVAL last.lua 2 list cursor from to RPUSH n rn               push rn too; cursor == from? move the cursor
 //! EXEC                                                         else take the n records off again
 //! ```
 //!
@@ -24,7 +24,7 @@
 //! * A command that fails inside the transaction does not stop the others. Therefore the script pushes the last record
 //!   itself: whatever kept the native push from working (wrong type, permission) hits its twin too. Then the cursor goes
 //!   back, and nothing is taken off the list, where only other people's records are. Records and cursor move together
-//!   or not at all.
+//!   or not at all. Out of memory is the exception: before Redis 7 a script can meet it when the native push did not.
 //! * What takes a step back is what went forward: GETSET both ways. A user who may do the one may do the other.
 //! * The script travels with each push (`EVAL`, not `EVALSHA`): with a missing script the native push would
 //!   have been kept and the cursor not moved. A flushed script cache changes nothing.

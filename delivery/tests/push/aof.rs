@@ -8,9 +8,11 @@ use delivery::push::{Answer, Side};
 
 use crate::server::{Server, cursor, list, names, push, records};
 
-/// Where Redis 7 keeps the part of the log that grows.
+/// The part of the log that grows: since Redis 7 in a folder of its own.
 pub fn incremental(folder: &Path) -> PathBuf {
-    let entries = std::fs::read_dir(folder.join("appendonlydir")).expect("the log's folder");
+    let Ok(entries) = std::fs::read_dir(folder.join("appendonlydir")) else {
+        return folder.join("appendonly.aof");
+    };
     entries
         .map(|entry| entry.expect("an entry").path())
         .find(|path| path.to_string_lossy().ends_with(".incr.aof"))

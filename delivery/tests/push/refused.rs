@@ -6,6 +6,8 @@ use delivery::push::{Answer, Names, Reply, Side};
 use crate::basic::{SIDES, SIZES};
 use crate::server::{Server, answer, command, cursor, list, names, pack, push, record, records, snapshot, until};
 
+const LAST: &[u8] = include_bytes!("../../src/push/last.lua").trim_ascii();
+
 fn code(answer: &Answer) -> (&str, Disposition) {
     match answer {
         Answer::Failed(trouble @ Trouble::Answered { code, .. }) => (code, trouble.disposition()),
@@ -137,7 +139,7 @@ fn a_disk_that_redis_cannot_write_to() {
 
 #[test]
 fn a_redis_that_is_busy_with_a_script() {
-    let server = Server::start(&["--busy-reply-threshold", "1"]);
+    let server = Server::start(&["--lua-time-limit", "1"]);
     let (mut killer, mut prober) = (server.link(), server.link());
     let mut stuck = || {
         let mut link = server.link();
@@ -202,6 +204,35 @@ fn memory_that_ends_on_the_way_leaves_a_clean_end() {
         assert_eq!(cursor(&mut link, &names), if taken == 0 { String::new() } else { taken.to_string() });
     }
     assert!(ended_inside > 5, "the limit never fell into the batches: {ended_inside}");
+}
+
+/// Before Redis 7 a script looks at the memory by itself, when the native push has just used it. A script in front of ours
+/// plays that Redis.
+#[test]
+fn a_script_that_meets_the_end_of_memory_alone_takes_the_native_push_back() {
+    let play = "local real=redis local redis={pcall=function(c,...) \
+                if c=='RPUSH' or c=='LPUSH' or c=='GETSET' then \
+                return{err='@user_script: 2: -OOM command not allowed when used memory > \\'maxmemory\\'.'}end \
+                return real.pcall(c,...)end}\n";
+    let server = Server::start(&[]);
+    let mut link = server.link();
+    for side in SIDES {
+        for size in [12, 250] {
+            let names = Names::new(&format!("list-{side:?}-{size}"), "p").expect("names");
+            push(&mut link, &names, side, "", "c", &records(0..30));
+            let before = snapshot(&mut link, &names);
+            let mut out = Vec::new();
+            pack(&mut out, &names, side, "c", "d", &records(30..30 + size));
+            let script = format!("${}\r\n", LAST.len());
+            let played = format!("${}\r\n{play}", play.len() + LAST.len());
+            let at = out.windows(script.len() + LAST.len()).position(|w| w == [script.as_bytes(), LAST].concat());
+            let at = at.expect("the script in the push");
+            out.splice(at..at + script.len(), played.into_bytes());
+            link.send(&out).expect("send");
+            assert_eq!(code(&answer(&mut link, size)), ("OOM", Disposition::RetryLater));
+            assert_eq!(snapshot(&mut link, &names), before, "{side:?} {size}");
+        }
+    }
 }
 
 /// What happens between the queueing and the execution has its reason in the second half of the answer.

@@ -53,7 +53,9 @@ impl Server {
         self.kill();
         let _ = std::fs::remove_file(self.socket());
         let log = std::fs::File::options().create(true).append(true).open(self.folder.path().join("log"));
-        let mut command = Command::new("redis-server");
+        // Another server can be tried: REDIS_SERVER=/path/of/redis-server
+        let program = std::env::var_os("REDIS_SERVER").unwrap_or_else(|| "redis-server".into());
+        let mut command = Command::new(program);
         command.args(["--port", "0", "--save", "", "--unixsocket"]).arg(self.socket());
         command.arg("--dir").arg(self.folder.path()).args(&self.options);
         command.stdin(Stdio::null()).stderr(Stdio::null()).stdout(log.expect("a log"));
