@@ -49,8 +49,9 @@ build:
 	$(CARGO) build --locked --release --package fifo-bridge
 
 ## test: all tests, against real rsyslogd, redis-server, PHP and systemd
+# The package is made first, with the machine to itself; tests look into it.
 .PHONY: test
-test: need
+test: need deb
 	$(CARGO) test --locked --workspace
 
 # demo [N=records]. Everything else that the demo takes goes into ARGS; "make demo ARGS=--help" tells.
@@ -58,14 +59,14 @@ N ?=
 ARGS ?=
 ## demo: the whole chain in a private folder, with kills in the middle and a verdict (N=1000000 sends more)
 .PHONY: demo
-demo: need-demo
-	$(CARGO) build --locked --release --package fifo-bridge --package e2e --bin fifo-bridge --bin demo
+demo: need-demo build
+	$(CARGO) build --locked --release --package e2e --bin demo
 	$(TARGET)/release/demo $(if $(N),--messages $(N)) $(ARGS)
 
 ## bench-fifo: what docs/BENCHMARKS.md tells, measured here (ARGS are passed on)
 .PHONY: bench-fifo
-bench-fifo: need-demo
-	$(CARGO) build --locked --release --package fifo-bridge --package e2e --bin fifo-bridge --bin bench-fifo
+bench-fifo: need-demo build
+	$(CARGO) build --locked --release --package e2e --bin bench-fifo
 	$(TARGET)/release/bench-fifo $(ARGS)
 
 # How many times as many rounds.

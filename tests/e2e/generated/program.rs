@@ -125,7 +125,7 @@ fn rest(page: &mut Page) {
     page.text("A setting that has no flag of its own:");
     page.example(&["fifo-bridge run --set batch.records-max=250 --set queue.in-flight=16"]);
     page.text(
-        "What rsyslog needs stands, with reasons, in `/usr/share/doc/fifo-bridge/examples/rsyslog-conf/central-relp-pipe.conf`. Whether it works:",
+        "What rsyslog needs stands, with reasons, in `central-relp-pipe.conf` below `/usr/share/doc/fifo-bridge/examples`. Whether it works:",
     );
     page.example(&["logger -p local3.info hello", "redis-cli LRANGE rsyslog 0 -1"]);
     page.text("How many records wait:");

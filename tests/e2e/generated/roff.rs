@@ -11,11 +11,13 @@ const APOSTROPHE: &str = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
 pub struct Page(String);
 
 impl Page {
-    /// Begins with the title. There is no date: it would change without the page.
+    /// Begins with the title. There is no date: it would change without the page. Paths and keys are not hyphenated.
     pub fn new(name: &str, section: &str, manual: &str) -> Self {
         let note = "Made from the code: UPDATE=1 cargo test -p e2e --test e2e generated";
         let version = env!("CARGO_PKG_VERSION");
-        Self(format!(".\\\" {note}\n{APOSTROPHE}.TH {name} {section} \"\" \"fifo-bridge {version}\" \"{manual}\"\n"))
+        Self(format!(
+            ".\\\" {note}\n{APOSTROPHE}.TH {name} {section} \"\" \"fifo-bridge {version}\" \"{manual}\"\n.nh\n.ad l\n"
+        ))
     }
 
     /// A section.
