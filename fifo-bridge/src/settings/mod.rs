@@ -1,6 +1,6 @@
 //! The settings: flags over file over defaults.
 //!
-//! [`file`] is what the TOML file may hold, [`table`] says of each key what it means and what is allowed (the man page and
+//! [`mod@file`] is what the TOML file may hold, [`table`] says of each key what it means and what is allowed (the man page and
 //! `docs/SETTINGS.md` are made from it), [`effective`] turns both into checked values.
 
 pub mod effective;
