@@ -3,6 +3,7 @@
 //! A plain value: it reads no clock, no file and no socket. It counts each record once, however often it has to be sent.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use crate::position::Position;
@@ -10,6 +11,7 @@ use crate::position::Position;
 /// A batch that was sent and not yet answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Flight {
+    from: Position,
     to: Position,
     /// Records that were never confirmed before.
     fresh: u64,
@@ -27,6 +29,16 @@ pub struct Settled {
     pub repeats: u64,
     /// Time from sending to the answer.
     pub took: Duration,
+}
+
+/// What Redis turned out to have of the batches in doubt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Records of whole batches.
+    pub records: u64,
+    /// A stretch of another batch: a late write of an earlier connection, which ended elsewhere, brought it. Its records were
+    /// never confirmed before; whoever has the bytes has to count them.
+    pub part: Option<Range<Position>>,
 }
 
 /// The state of one lane.
@@ -58,13 +70,20 @@ impl Lane {
         }
     }
 
-    /// The cursor was read as `cursor`, and the stream goes on at `at`. Returns how many records in doubt
-    /// Redis turned out to have.
+    /// The cursor was read as `cursor`, and the stream goes on at `at`. Returns what Redis turned out to have of the records in doubt.
     ///
     /// `cursor` and `at` differ when a cursor of an earlier life of the stream, or somebody else's, is carried on.
-    pub fn resume(&mut self, cursor: impl AsRef<[u8]>, at: Position) -> u64 {
+    pub fn resume(&mut self, cursor: impl AsRef<[u8]>, at: Position) -> Found {
         debug_assert!(self.flights.is_empty(), "resume with batches under way");
-        let found = self.doubts.drain(..).filter(|doubt| doubt.to <= at).map(|doubt| doubt.fresh).sum();
+        let mut found = Found { records: 0, part: None };
+        for doubt in self.doubts.drain(..) {
+            let begin = doubt.from.max(self.confirmed);
+            if doubt.to <= at {
+                found.records += doubt.fresh;
+            } else if begin < at {
+                found.part = Some(begin..at);
+            }
+        }
         self.tip = cursor.as_ref().to_vec();
         self.sent = at;
         self.acked = at;
@@ -105,9 +124,9 @@ impl Lane {
     /// A batch up to `to` was handed to the connection.
     pub fn sent(&mut self, to: Position, fresh: u64, repeats: u64, now: Instant) {
         debug_assert!(to > self.sent && self.has_room());
-        self.sent = to;
+        let from = std::mem::replace(&mut self.sent, to);
         self.tip = to.to_string().into_bytes();
-        self.flights.push_back(Flight { to, fresh, repeats, sent: now });
+        self.flights.push_back(Flight { from, to, fresh, repeats, sent: now });
     }
 
     /// The oldest batch was taken.
@@ -146,11 +165,15 @@ mod tests {
         Position { epoch: Epoch(1), offset }
     }
 
+    fn whole(records: u64) -> Found {
+        Found { records, part: None }
+    }
+
     #[test]
     fn a_lost_answer_is_told_apart_by_the_cursor() {
         let now = Instant::now();
         let mut lane = Lane::new(at(0), 4);
-        assert_eq!(lane.resume("", at(0)), 0);
+        assert_eq!(lane.resume("", at(0)), whole(0));
         lane.sent(at(10), 1, 0, now);
         lane.sent(at(30), 2, 0, now);
         lane.sent(at(60), 3, 0, now);
@@ -158,7 +181,7 @@ mod tests {
         assert_eq!(lane.lost(), 5);
         assert_eq!(lane.sent_to(), at(10));
         // Redis had taken the second batch and not the third.
-        assert_eq!(lane.resume(at(30).to_string(), at(30)), 2);
+        assert_eq!(lane.resume(at(30).to_string(), at(30)), whole(2));
         assert_eq!((lane.tip(), lane.acked()), (at(30).to_string().as_bytes(), at(30)));
         assert!(lane.is_repeat(at(30)));
         assert!(!lane.is_repeat(at(60)));
@@ -181,15 +204,34 @@ mod tests {
     }
 
     #[test]
+    fn a_late_write_that_ends_within_a_batch_is_told() {
+        let now = Instant::now();
+        let mut lane = Lane::new(at(0), 4);
+        lane.resume("", at(0));
+        lane.sent(at(30), 3, 0, now);
+        lane.sent(at(60), 3, 0, now);
+        lane.lost();
+        assert_eq!(lane.resume(at(40).to_string(), at(40)), Found { records: 3, part: Some(at(30)..at(40)) });
+        // Of a batch with repeats only what lies behind them is news.
+        lane.sent(at(70), 3, 0, now);
+        lane.taken(now);
+        lane.lost();
+        lane.resume(at(50).to_string(), at(50));
+        lane.sent(at(90), 2, 2, now);
+        lane.lost();
+        assert_eq!(lane.resume(at(80).to_string(), at(80)), Found { records: 0, part: Some(at(70)..at(80)) });
+    }
+
+    #[test]
     fn doubts_that_redis_never_saw_are_not_counted() {
         let now = Instant::now();
         let mut lane = Lane::new(at(0), 2);
         lane.resume("", at(0));
         lane.sent(at(10), 4, 0, now);
         lane.lost();
-        assert_eq!(lane.resume("", at(0)), 0);
+        assert_eq!(lane.resume("", at(0)), whole(0));
         lane.sent(at(10), 4, 0, now);
         assert_eq!(lane.taken(now).map(|s| s.fresh), Some(4));
-        assert_eq!(lane.resume(at(10).to_string(), at(10)), 0);
+        assert_eq!(lane.resume(at(10).to_string(), at(10)), whole(0));
     }
 }

@@ -134,6 +134,26 @@ impl Batcher {
         self.letters.resume(at).map_err(|source| self.unusable(source))
     }
 
+    /// How many records lie in `part`, which begins and ends at the beginning of a line. A [`seek`](Self::seek) has to follow.
+    pub fn count(&mut self, part: Range<Position>) -> Result<u64, Hold> {
+        self.seek(part.start)?;
+        self.records.clear();
+        let mut count = 0;
+        while self.at < part.end {
+            let Some((piece, used)) = self.framer.cut(&self.window[self.filled.clone()]) else {
+                if self.fill()? {
+                    continue;
+                }
+                break;
+            };
+            self.filled.start += used;
+            self.at.offset += used as u64;
+            let record = matches!(piece, Piece::Record(_) | Piece::Glued { .. });
+            count += u64::from(record && !self.letters.is_refused(self.at));
+        }
+        Ok(count)
+    }
+
     /// Nothing before `at` will be counted as received.
     pub fn count_from(&mut self, at: Position) {
         self.counted = self.counted.max(at);

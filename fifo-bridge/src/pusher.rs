@@ -145,7 +145,8 @@ impl Pusher {
         let at = self.place(&cursor)?;
         let found = self.lane.resume(&cursor, at);
         self.confirmed |= Position::parse(&cursor) == Some(at);
-        add(&self.shared.counters.duplicates_suppressed, found);
+        let part = found.part.map_or(Ok(0), |part| self.batcher.count(part)).map_err(Setback::Hold)?;
+        add(&self.shared.counters.duplicates_suppressed, found.records + part);
         self.batcher.seek(at).map_err(Setback::Hold)?;
         self.batcher.count_from(at);
         if !self.needs_proof {

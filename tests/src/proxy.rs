@@ -51,6 +51,8 @@ struct State {
     budget: u64,
     stopping: bool,
     connections: u64,
+    /// Requests of connections up to this number are kept back.
+    held: u64,
     faults: u64,
     open: Vec<(u64, UnixStream, UnixStream)>,
 }
@@ -66,6 +68,7 @@ impl Proxy {
             budget: 0,
             stopping: false,
             connections: 0,
+            held: 0,
             faults: 0,
             open: Vec::new(),
         };
@@ -111,6 +114,17 @@ impl Proxy {
     /// Cuts all connections that are open.
     pub fn cut(&self) {
         self.shared.lock().cut_all();
+    }
+
+    /// Keeps back the requests of the connections that are open now; later ones are not touched.
+    pub fn hold(&self) {
+        let mut state = self.shared.lock();
+        state.held = state.connections;
+    }
+
+    /// Gives Redis what was kept back, also of connections whose client has gone: late writes of the dead.
+    pub fn release(&self) {
+        self.shared.lock().held = 0;
     }
 
     /// Connections accepted so far, refused ones included.
@@ -189,7 +203,7 @@ fn accept(shared: &Arc<Shared>, listener: &UnixListener) {
             let (shared, client, redis) = (Arc::clone(shared), copy(&client), copy(&redis));
             threads.push(thread::spawn(move || {
                 match way {
-                    Way::Requests => requests(&shared, &client, &redis),
+                    Way::Requests => requests(&shared, id, &client, &redis),
                     Way::Replies => replies(&shared, &redis, &client),
                 }
                 cut(&client, &redis);
@@ -226,12 +240,29 @@ fn read(mut from: &UnixStream, block: &mut [u8]) -> Got {
     }
 }
 
-fn requests(shared: &Shared, client: &UnixStream, mut redis: &UnixStream) {
+fn requests(shared: &Shared, id: u64, client: &UnixStream, mut redis: &UnixStream) {
     let mut block = vec![0; 64 * 1024];
+    let mut kept = Vec::new();
     loop {
-        let n = match read(client, &mut block) {
+        let got = read(client, &mut block);
+        let (held, stopping) = {
+            let state = shared.lock();
+            (id <= state.held, state.stopping)
+        };
+        if !held && !kept.is_empty() && redis.write_all(&std::mem::take(&mut kept)).is_err() {
+            return;
+        }
+        let n = match got {
+            Got::Bytes(n) if held => {
+                kept.extend_from_slice(&block[..n]);
+                continue;
+            }
             Got::Bytes(n) => n,
             Got::Nothing => continue,
+            Got::End if held && !stopping => {
+                thread::sleep(TICK);
+                continue;
+            }
             Got::End => return,
         };
         let (pass, last) = {
