@@ -124,14 +124,23 @@ impl Batcher {
         self.filled = 0..0;
     }
 
-    /// Goes on at `at`, which is the beginning of a line or of a stretch.
-    pub fn seek(&mut self, at: Position) -> Result<(), Hold> {
+    /// Goes on at `at`: the beginning of a line, or of a stretch. If it is a `cursor` it may also be inside of a line that is too long.
+    pub fn seek(&mut self, at: Position, cursor: bool) -> Result<(), Hold> {
+        let within_long = cursor && self.is_inside_a_line(at);
         self.reader.seek(at);
-        self.framer.reset();
+        self.framer.reset(within_long);
         self.filled = 0..0;
         self.damaged.clear();
         self.at = at;
         self.letters.resume(at).map_err(|source| self.unusable(source))
+    }
+
+    /// True if the byte before `at` is still there and ends no line.
+    fn is_inside_a_line(&mut self, at: Position) -> bool {
+        let Some(offset) = at.offset.checked_sub(1) else { return false };
+        self.reader.seek(Position { epoch: at.epoch, offset });
+        let mut byte = [b'\n'];
+        matches!(self.reader.read(&mut byte), Ok(Read::Bytes(1)) if byte != [b'\n'])
     }
 
     /// Nothing before `at` will be counted as received.
@@ -226,6 +235,7 @@ impl Batcher {
         if !self.records.is_empty() || self.filled.is_empty() {
             // The batch ends before the break; or there is nothing between the last record and the break.
             if self.records.is_empty() {
+                self.framer.reset(false);
                 self.at = next;
                 return Ok(true);
             }
