@@ -124,10 +124,11 @@ impl Batcher {
         self.filled = 0..0;
     }
 
-    /// Goes on at `at`, which is the beginning of a line or of a stretch.
-    pub fn seek(&mut self, at: Position) -> Result<(), Hold> {
+    /// Goes on at `at`: the beginning of a line, or of a stretch. If it is a `cursor` it may also be inside of a line that is too long.
+    pub fn seek(&mut self, at: Position, cursor: bool) -> Result<(), Hold> {
+        let within_long = cursor && self.is_inside_a_line(at);
         self.reader.seek(at);
-        self.framer.reset();
+        self.framer.reset(within_long);
         self.filled = 0..0;
         self.damaged.clear();
         self.at = at;
@@ -136,7 +137,7 @@ impl Batcher {
 
     /// How many records lie in `part`, which begins and ends at the beginning of a line. A [`seek`](Self::seek) has to follow.
     pub fn count(&mut self, part: Range<Position>) -> Result<u64, Hold> {
-        self.seek(part.start)?;
+        self.seek(part.start, true)?;
         self.records.clear();
         let mut count = 0;
         while self.at < part.end {
@@ -152,6 +153,14 @@ impl Batcher {
             count += u64::from(record && !self.letters.is_refused(self.at));
         }
         Ok(count)
+    }
+
+    /// True if the byte before `at` is still there and ends no line.
+    fn is_inside_a_line(&mut self, at: Position) -> bool {
+        let Some(offset) = at.offset.checked_sub(1) else { return false };
+        self.reader.seek(Position { epoch: at.epoch, offset });
+        let mut byte = [b'\n'];
+        matches!(self.reader.read(&mut byte), Ok(Read::Bytes(1)) if byte != [b'\n'])
     }
 
     /// Nothing before `at` will be counted as received.
@@ -246,6 +255,7 @@ impl Batcher {
         if !self.records.is_empty() || self.filled.is_empty() {
             // The batch ends before the break; or there is nothing between the last record and the break.
             if self.records.is_empty() {
+                self.framer.reset(false);
                 self.at = next;
                 return Ok(true);
             }

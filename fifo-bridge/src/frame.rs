@@ -59,9 +59,9 @@ impl Framer {
         Self { settings, within_long: false, scanned: 0 }
     }
 
-    /// Forgets where it was: the stream goes on at the beginning of a line.
-    pub fn reset(&mut self) {
-        self.within_long = false;
+    /// Forgets where it was: the stream goes on at the beginning of a line, or inside of one that was too long.
+    pub fn reset(&mut self, within_long: bool) {
+        self.within_long = within_long;
         self.scanned = 0;
     }
 
@@ -87,7 +87,7 @@ impl Framer {
     /// What is left when the stream breaks off: a line without its end.
     pub fn broken_off(&mut self, length: usize) -> Piece {
         let long = self.within_long;
-        self.reset();
+        self.reset(false);
         if long { Piece::TooLong { part: 0..length, last: true } } else { Piece::Torn(0..length) }
     }
 

@@ -62,6 +62,8 @@ pub struct Pusher {
     confirmed: bool,
     /// Only a push that is taken ends the trouble.
     needs_proof: bool,
+    /// Only a batch that is packed ends the trouble.
+    held: bool,
     /// The next batch goes to the dead letters: Redis refused it.
     park: bool,
     /// The class of the trouble that was last logged.
@@ -90,6 +92,7 @@ impl Pusher {
             connections: 0,
             confirmed: false,
             needs_proof: false,
+            held: false,
             park: false,
             said: None,
             lost_said: None,
@@ -142,28 +145,30 @@ impl Pusher {
         let cursor = link.cursor(&self.settings.names.cursor).map_err(Setback::Redis)?;
         link.rehearse(&self.settings.names).map_err(Setback::Redis)?;
         self.look_at_policy(&mut link);
-        let at = self.place(&cursor)?;
+        let (at, continues) = self.place(&cursor)?;
         let found = self.lane.resume(&cursor, at);
         self.confirmed |= Position::parse(&cursor) == Some(at);
         let part = found.part.map_or(Ok(0), |part| self.batcher.count(part)).map_err(Setback::Hold)?;
         add(&self.shared.counters.duplicates_suppressed, found.records + part);
-        self.batcher.seek(at).map_err(Setback::Hold)?;
+        self.batcher.seek(at, continues).map_err(Setback::Hold)?;
         self.batcher.count_from(at);
-        if !self.needs_proof {
+        if !self.needs_proof && !self.held {
             self.recovered();
         }
         Ok(link)
     }
 
-    /// Where the stream goes on, with everything behind it kept from being freed.
-    fn place(&mut self, cursor: &[u8]) -> Result<Position, Setback> {
+    /// Where the stream goes on, with everything behind it kept from being freed, and whether the cursor says so.
+    fn place(&mut self, cursor: &[u8]) -> Result<(Position, bool), Setback> {
         self.keep_house(Instant::now());
         loop {
             let spool = Arc::clone(&self.shared.spool);
-            let at = self.decide(resume(cursor, &spool.held(), spool.opened(), spool.acked()))?;
+            let resume = resume(cursor, &spool.held(), spool.opened(), spool.acked());
+            let continues = matches!(resume, Resume::Continue(_) | Resume::Rewound(_));
+            let at = self.decide(resume)?;
             // A full spool may free confirmed bytes at any time: they are no longer confirmed, if they are still here.
             if spool.hold_from(at) {
-                return Ok(at);
+                return Ok((at, continues));
             }
         }
     }
@@ -232,6 +237,7 @@ impl Pusher {
         loop {
             if self.staged.is_none() {
                 self.staged = self.batcher.pack(&self.lane, self.park, &mut self.out).map_err(Setback::Hold)?;
+                self.released();
             }
             if !self.lane.has_room() {
                 return Ok(true);
@@ -345,11 +351,14 @@ impl Pusher {
                 return self.stand_still("queue.on-lost-cursor is stop: nothing is pushed until SIGHUP");
             }
             Setback::Hold(hold) => {
-                self.say(
-                    "hold",
-                    log::Level::Error,
-                    &format!("nothing is pushed, nothing is lost: {}", crate::chain(&hold)),
-                );
+                self.held = true;
+                let text = crate::chain(&hold);
+                self.say("hold", log::Level::Error, &format!("nothing is pushed, nothing is lost: {text}"));
+                self.shared.note_health(|health| {
+                    health.connected = false;
+                    health.last_error = text;
+                    health.last_error_time = crate::unix_seconds();
+                });
                 let pause = self.backoff.failed(fastrand::f64());
                 return self.pause(pause);
             }
@@ -422,6 +431,19 @@ impl Pusher {
         if self.said.as_deref() != Some(class) {
             log::log!(level, "{text}");
             self.said = Some(class.to_owned());
+        }
+    }
+
+    /// A batch could be packed: whatever kept the spool or the dead letters from being used is over.
+    fn released(&mut self) {
+        if std::mem::take(&mut self.held) {
+            if self.said.as_deref() == Some("hold") {
+                self.said = None;
+                log::info!("records are pushed again");
+            }
+            if !self.needs_proof {
+                self.recovered();
+            }
         }
     }
 

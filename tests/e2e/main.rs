@@ -6,6 +6,7 @@ mod harness;
 mod kills;
 mod packaging;
 mod pipe;
+mod records;
 mod redis_faults;
 mod redis_states;
 mod rsyslog_conf;

@@ -8,6 +8,7 @@ pub mod bridge;
 pub mod child;
 pub mod ledger;
 pub mod load;
+pub mod monitor;
 pub mod mount;
 pub mod pipe;
 pub mod proxy;
