@@ -1,6 +1,7 @@
 //! End-to-end tests against real peers.
 
 mod configuration;
+mod demo;
 mod generated;
 mod harness;
 mod kills;

@@ -58,6 +58,9 @@ fn profile_dir() -> PathBuf {
 
 fn build(features: &[&str], name: &str) -> PathBuf {
     let dir = profile_dir();
+    // Both kinds are built to one path: nobody may build the other between this build and the copy of it.
+    let lock = fs::File::create(dir.join("fifo-bridge-copy.lock")).expect("cannot make a lock file");
+    lock.lock().expect("cannot lock the building of fifo-bridge");
     let profile = match dir.file_name().and_then(|name| name.to_str()).expect("a profile has a name") {
         "debug" => "dev",
         other => other,

@@ -14,7 +14,6 @@ use e2e::rsyslog::Rsyslogd;
 use nix::fcntl::{FcntlArg, OFlag};
 use redis::Value;
 
-use crate::judge::Stream;
 use crate::plan::Kill;
 use crate::rsyslog::{self, Action, Statistics};
 use crate::screen::Progress;
@@ -135,7 +134,7 @@ impl Chain {
 
     /// Bytes that have left the pipe.
     fn taken(&self) -> u64 {
-        Stream::bytes(&self.spool())
+        self.bridge.spool_files()
     }
 
     fn in_pipe(&self) -> u64 {

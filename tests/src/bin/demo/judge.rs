@@ -114,12 +114,6 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// How many bytes of it there are so far.
-    pub fn bytes(spool: &Path) -> u64 {
-        let sizes = segments(spool).into_iter().flatten().filter_map(|file| std::fs::metadata(file).ok());
-        sizes.map(|file| file.len()).sum()
-    }
-
     /// Reads the segments of a spool whose bridge has ended.
     pub fn read(spool: &Path, messages: u64) -> io::Result<Self> {
         let mut segments = segments(spool)?;

@@ -17,7 +17,7 @@ fn shipped(name: &str) -> PathBuf {
 /// The sender's rsyslogd: `remote-relp.conf`, with a TCP input for the demo's senders.
 pub fn remote(scene: &Scene, relp_port: u16, port: u16) -> RsyslogdSetup {
     Rsyslogd::setup(scene, "remote")
-        .text(&statistics(scene, "remote"))
+        .text(&host(scene, "remote"))
         // One thread: several would not be sure to keep the order within a connection.
         .text(&format!(
             "module(load=\"imptcp\" threads=\"1\")\ninput(type=\"imptcp\" address=\"127.0.0.1\" port=\"{port}\")"
@@ -34,7 +34,7 @@ pub fn remote(scene: &Scene, relp_port: u16, port: u16) -> RsyslogdSetup {
 /// The receiver's rsyslogd: `central-relp-pipe.conf`.
 pub fn central(scene: &Scene, pipe: &Path, relp_port: u16) -> RsyslogdSetup {
     Rsyslogd::setup(scene, "central")
-        .text(&statistics(scene, "central"))
+        .text(&host(scene, "central"))
         .file(&shipped("central-relp-pipe.conf"))
         .replace(SPOOL, WORK)
         .replace("/run/fifo-bridge/pipe", pipe.to_str().expect("a plain path"))
@@ -42,11 +42,14 @@ pub fn central(scene: &Scene, pipe: &Path, relp_port: u16) -> RsyslogdSetup {
         .listens(relp_port)
 }
 
-/// What rsyslog says of itself goes to a file of its own, once a second.
-fn statistics(scene: &Scene, name: &str) -> String {
+/// What a host's own configuration says before the project's file: the work folder, and that rsyslog's statistics go to
+/// a file of their own, once a second.
+fn host(scene: &Scene, name: &str) -> String {
     let file = statistics_file(scene, name);
     let file = file.display();
-    format!("module(load=\"impstats\" interval=\"1\" format=\"json\" log.syslog=\"off\" log.file=\"{file}\")")
+    format!(
+        "global(workDirectory=\"{WORK}\")\nmodule(load=\"impstats\" interval=\"1\" format=\"json\" log.syslog=\"off\" log.file=\"{file}\")"
+    )
 }
 
 fn statistics_file(scene: &Scene, name: &str) -> PathBuf {
