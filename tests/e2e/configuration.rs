@@ -118,6 +118,11 @@ const MISTAKES: &[(&str, usize, &str)] = &[
         3,
         "spool.segment-size: 512k is more than a quarter of spool.maxsize (1m)",
     ),
+    (
+        "[frame]\nrecord-max = \"3m\"\n[spool]\nmaxsize = \"4m\"\nsegment-size = \"1m\"",
+        2,
+        "frame.record-max: 3m is more than the spool can hold: spool.maxsize (4m) less two spool.segment-size (1m)",
+    ),
     ("[spool]\nmaxsize = \"1m\"", 2, "spool.maxsize: 1m is less than four times spool.segment-size (8m)"),
     // Servers and paths.
     ("[redis]\nserver = \"\"", 2, "redis.server: is empty; give a host, host:port, /path/of/socket or redis:// URL"),

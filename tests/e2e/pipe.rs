@@ -479,8 +479,10 @@ fn lines_of(bytes: &[u8]) -> Vec<&[u8]> {
 
 #[test]
 fn a_stop_with_data_everywhere_loses_nothing() {
-    let mut stage =
-        Stage::prepare(|redis| redis, |bridge| bridge.set("spool.maxsize", "256k").set("spool.segment-size", "64k"));
+    let mut stage = Stage::prepare(
+        |redis| redis,
+        |bridge| bridge.set("spool.maxsize", "256k").set("spool.segment-size", "64k").set("frame.record-max", "64k"),
+    );
     stage.bridge.start();
     let fifo = stage.bridge.fifo();
     let mut writer = PipeWriter::open(&fifo);

@@ -101,6 +101,14 @@ impl Settings {
         within("batch.linger-ms", file.batch.linger_ms, 0, 1000)?;
         within("frame.record-max", file.frame.record_max.0, 128, RECORD_BYTES_MAX as u64)?;
         let spool = spool(&file.spool, &runtime)?;
+        // A record that the spool cannot hold whole would never be told from one that is still coming, and block it for ever.
+        if file.frame.record_max.0 + 2 * spool.segment_bytes > spool.bytes_max {
+            let (record, maxsize, segment) = (file.frame.record_max, file.spool.maxsize, file.spool.segment_size);
+            let why = format!(
+                "{record} is more than the spool can hold: spool.maxsize ({maxsize}) less two spool.segment-size ({segment})"
+            );
+            return invalid("frame.record-max", why);
+        }
         let dead_letter_directory =
             absolute("dead-letter.directory", &file.dead_letter.directory)?.unwrap_or_else(|| spool.directory.clone());
         let status_socket = absolute("metrics.status-socket", &file.metrics.status_socket)?

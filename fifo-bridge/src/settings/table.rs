@@ -132,7 +132,7 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "frame.record-max",
-        "size, 128 to 64m",
+        "size, 128 to 64m, at most spool.maxsize less two spool.segment-size",
         true,
         "The longest record, without its line end. A longer one becomes a dead letter, in parts, nothing cut off.",
     ),
