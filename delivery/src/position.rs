@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// One unbroken run of a stream. Offsets mean something only within it. A later epoch is greater:
-/// the upper half is the second in which it was opened, the lower half is chance.
+/// the upper half is the second in which it was opened. The lower half is chance, drawn once for all epochs of one spool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(pub u64);
 
@@ -11,13 +11,18 @@ impl Epoch {
     /// A new epoch, greater than `last` even if the clock went back since.
     ///
     /// `unix_seconds` is now, `chance` any random number: two machines that start in the same second
-    /// must not open the same epoch.
+    /// must not open the same epoch. It is not used if there is a `last` one.
     pub fn after(last: Option<Self>, unix_seconds: u64, chance: u32) -> Self {
-        let fresh = (unix_seconds << 32) | u64::from(chance);
+        let fresh = (unix_seconds << 32) | u64::from(last.map_or(chance, Self::family));
         match last {
             Some(Self(last)) if last >= fresh => Self(last.saturating_add(1 << 32)),
             _ => Self(fresh),
         }
+    }
+
+    /// What all epochs of one spool have in common, and those of another one, but for a rare chance, do not.
+    pub fn family(self) -> u32 {
+        self.0 as u32
     }
 }
 
@@ -98,5 +103,13 @@ mod tests {
         let second = Epoch::after(Some(first), 999, 9);
         assert!(second > first);
         assert!(Epoch::after(Some(second), 5_000, 0) > second);
+    }
+
+    #[test]
+    fn all_epochs_of_a_spool_are_one_family() {
+        let first = Epoch::after(None, 1_000, 7);
+        let second = Epoch::after(Some(first), 2_000, 9);
+        let third = Epoch::after(Some(second), 500, 9);
+        assert_eq!((first.family(), second.family(), third.family()), (7, 7, 7));
     }
 }

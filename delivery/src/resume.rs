@@ -87,7 +87,9 @@ pub fn resume(cursor: &[u8], held: &[Span], opened: Position, acked: Option<Posi
     match known {
         // A spool that never had a confirmation carries on the cursor of the stream's earlier life.
         None => Resume::Continue(first),
-        Some(_) if cursor < first => Resume::Lost(first, Lost::Behind),
+        // Only an epoch of our own tells that Redis went back. To send everything again because another producer uses our
+        // cursor would double it all.
+        Some(_) if cursor < first && cursor.epoch.family() == first.epoch.family() => Resume::Lost(first, Lost::Behind),
         Some(known) => Resume::Lost(known, Lost::Foreign),
     }
 }
@@ -117,7 +119,9 @@ fn clamp(position: Position, held: &[Span], opened: Position) -> Position {
 mod tests {
     use super::*;
 
-    const E: u64 = 5;
+    /// Epochs of one spool lie this far apart.
+    const STEP: u64 = 1 << 32;
+    const E: u64 = 5 * STEP;
 
     fn at(epoch: u64, offset: u64) -> Position {
         Position { epoch: Epoch(epoch), offset }
@@ -156,8 +160,8 @@ mod tests {
 
     #[test]
     fn a_spool_that_lost_its_end_with_the_power_goes_on_with_the_next_epoch() {
-        let held = [span(E, 0, 50), span(E + 1, 0, 9)];
-        assert_eq!(go(&at(E, 80).to_string(), &held, Some(at(E, 70))), Resume::Continue(at(E + 1, 0)));
+        let held = [span(E, 0, 50), span(E + STEP, 0, 9)];
+        assert_eq!(go(&at(E, 80).to_string(), &held, Some(at(E, 70))), Resume::Continue(at(E + STEP, 0)));
         // Redis had less than the spool: the rest of the old epoch comes first.
         assert_eq!(go(&at(E, 20).to_string(), &held, Some(at(E, 20))), Resume::Continue(at(E, 20)));
     }
@@ -169,9 +173,10 @@ mod tests {
         assert_eq!(go("", &held, acked), Resume::Lost(at(E, 500), Lost::Missing));
         assert_eq!(go("hello", &held, acked), Resume::Lost(at(E, 500), Lost::Foreign));
         assert_eq!(go("hello", &held, None), Resume::Lost(at(E, 100), Lost::Foreign));
-        assert_eq!(go(&at(E + 1, 1).to_string(), &held, acked), Resume::Lost(at(E, 500), Lost::Foreign));
+        assert_eq!(go(&at(E + STEP, 1).to_string(), &held, acked), Resume::Lost(at(E, 500), Lost::Foreign));
+        assert_eq!(go(&at(E - 1, 7).to_string(), &held, acked), Resume::Lost(at(E, 500), Lost::Foreign));
         assert_eq!(go(&at(E, 99).to_string(), &held, acked), Resume::Lost(at(E, 100), Lost::Behind));
-        assert_eq!(go(&at(E - 1, 7).to_string(), &held, acked), Resume::Lost(at(E, 100), Lost::Behind));
+        assert_eq!(go(&at(E - STEP, 7).to_string(), &held, acked), Resume::Lost(at(E, 100), Lost::Behind));
         assert_eq!(go(&at(E, 901).to_string(), &held, acked), Resume::Lost(at(E, 900), Lost::Ahead));
     }
 
@@ -185,13 +190,13 @@ mod tests {
 
     #[test]
     fn a_mark_outside_of_what_is_held_is_moved_inside() {
-        let held = [span(E, 100, 900), span(E + 1, 0, 50)];
-        let opened = at(E + 1, 20);
+        let held = [span(E, 100, 900), span(E + STEP, 0, 50)];
+        let opened = at(E + STEP, 20);
         assert_eq!(clamp(at(E, 5), &held, opened), at(E, 100));
-        assert_eq!(clamp(at(E, 950), &held, opened), at(E + 1, 0));
-        assert_eq!(clamp(at(E + 1, 30), &held, opened), at(E + 1, 30));
+        assert_eq!(clamp(at(E, 950), &held, opened), at(E + STEP, 0));
+        assert_eq!(clamp(at(E + STEP, 30), &held, opened), at(E + STEP, 30));
         // Of nobody's knowledge: on with what is new.
-        assert_eq!(clamp(at(E + 1, 70), &held, opened), opened);
-        assert_eq!(clamp(at(E + 9, 70), &held, opened), opened);
+        assert_eq!(clamp(at(E + STEP, 70), &held, opened), opened);
+        assert_eq!(clamp(at(E + 9 * STEP, 70), &held, opened), opened);
     }
 }

@@ -26,6 +26,8 @@ const COLLECT: Duration = Duration::from_millis(20);
 const IDLE: Duration = Duration::from_secs(1);
 /// How often the confirmed position is noted and files are freed.
 const HOUSEKEEPING: Duration = Duration::from_millis(100);
+/// How often a lost cursor is mentioned in the log, at most.
+const SAY_LOST: Duration = Duration::from_secs(10);
 /// How long a stop may go on pushing what is in the spool.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -68,7 +70,7 @@ pub struct Pusher {
     park: bool,
     /// The class of the trouble that was last logged.
     said: Option<String>,
-    lost_said: Option<(Position, Lost)>,
+    lost_said: Option<(Lost, Instant)>,
     policy_said: Option<String>,
     down_since: Option<Instant>,
     kept_house: Instant,
@@ -183,8 +185,9 @@ impl Pusher {
                 Ok(at)
             }
             Resume::Lost(at, why) => {
-                if self.lost_said != Some((at, why)) {
-                    self.lost_said = Some((at, why));
+                // Two bridges that fight for one cursor must not fill the log.
+                if self.lost_said.is_none_or(|(said, when)| said != why || when.elapsed() >= SAY_LOST) {
+                    self.lost_said = Some((why, Instant::now()));
                     log::error!("{} Going on at {at}.", lost_text(why, &self.settings.names.cursor));
                 }
                 if self.settings.stop_on_lost_cursor() { Err(Setback::CursorLost) } else { Ok(at) }

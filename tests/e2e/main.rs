@@ -1,10 +1,12 @@
 //! End-to-end tests against real peers.
 
 mod configuration;
+mod cursors;
 mod demo;
 mod generated;
 mod harness;
 mod kills;
+mod outage;
 mod packaging;
 mod pipe;
 mod records;
