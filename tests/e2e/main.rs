@@ -14,5 +14,6 @@ mod redis_faults;
 mod redis_states;
 mod rsyslog_conf;
 mod splice;
+mod spool_folder;
 mod tidy;
 mod workers;
