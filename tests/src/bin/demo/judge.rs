@@ -89,12 +89,13 @@ impl Judge {
     /// The judgement, with the stream of the pipe as the second witness, and what the two rsyslogds say of themselves.
     pub fn judgement(self, pipe: &Stream, rsyslog: [Action; 2]) -> Judgement {
         let in_pipe = pipe.verdict.clone();
-        // Out of order in the pipe already: rsyslog's doing as far as it says so itself. It moves one record for each that the
-        // full pipe refused, and any number when its queues go to disk.
+        // Out of order in the pipe already: rsyslog's doing as far as it says so itself. It moves each message that goes back
+        // into a queue, and any number when a queue goes to disk.
         let out_of_order_in_pipe = in_pipe.misordered.count;
-        let moved = match rsyslog.iter().map(|action| action.spilled).sum() {
-            0 => out_of_order_in_pipe.min(rsyslog[1].refused),
-            1.. => out_of_order_in_pipe,
+        let moved = if rsyslog.iter().any(|action| action.spilled > 0) {
+            out_of_order_in_pipe
+        } else {
+            out_of_order_in_pipe.min(rsyslog.iter().map(|action| action.requeued).sum())
         };
         Judgement {
             out_of_order: misplaced(&pipe.order, &self.order) + (out_of_order_in_pipe - moved),
@@ -203,7 +204,7 @@ mod tests {
         (0..2).flat_map(|n| (0..SENDERS).map(move |sender| record(sender, n))).collect()
     }
 
-    fn judge(pipe: &[Vec<u8>], consumed: &[Vec<u8>], refused: u64, spilled: u64) -> Judgement {
+    fn judge(pipe: &[Vec<u8>], consumed: &[Vec<u8>], requeued: u64, spilled: u64) -> Judgement {
         let spool = tempfile::tempdir().expect("a folder");
         // Cut anywhere into two segments.
         let bytes: Vec<u8> = pipe.iter().flat_map(|line| [line.as_slice(), b"\n"].concat()).collect();
@@ -216,7 +217,7 @@ mod tests {
         for record in consumed {
             judge.consumed(record);
         }
-        judge.judgement(&stream, [Action { spilled, ..Action::default() }, Action { refused, ..Action::default() }])
+        judge.judgement(&stream, [Action { spilled, ..Action::default() }, Action { requeued, ..Action::default() }])
     }
 
     fn counts(judgement: &Judgement) -> [u64; 4] {

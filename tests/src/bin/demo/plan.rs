@@ -1,4 +1,4 @@
-//! When what is killed: by how much of the stream was sent, so that it falls into the middle of it at any size.
+//! When what is killed: by how much of the stream is through rsyslog, so that it falls into the middle of it at any size.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -43,9 +43,9 @@ impl Plan {
     }
 
     /// The kill whose time has come. `ready`: everybody is there again after the last one.
-    pub fn due(&mut self, sent: u64, ready: bool, now: Instant) -> Option<Kill> {
+    pub fn due(&mut self, through: u64, ready: bool, now: Instant) -> Option<Kill> {
         let early = self.last.is_some_and(|last| now.duration_since(last) < GAP);
-        if early || !ready || self.kills.front().is_none_or(|&(from, _)| sent < from) {
+        if early || !ready || self.kills.front().is_none_or(|&(from, _)| through < from) {
             return None;
         }
         self.last = Some(now);

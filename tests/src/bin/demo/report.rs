@@ -72,7 +72,8 @@ pub fn verdict(options: &Options, ending: &Ending) -> String {
     row("received", consumed.found, "");
     row("lost", consumed.lost.count, &found(&consumed.lost, &in_pipe.lost));
     row("doubled", consumed.doubled.count, &found(&consumed.doubled, &in_pipe.doubled));
-    row("out of order", judgement.out_of_order, "");
+    let own = if judgement.moved > 0 { "behind the pipe; rsyslog's own order: see below" } else { "" };
+    row("out of order", judgement.out_of_order, own);
     row("foreign", consumed.foreign.count, &found(&consumed.foreign, &in_pipe.foreign));
     let seconds = ending.took.as_secs_f64();
     let rate = consumed.found * 1_000 / (ending.took.as_millis() as u64).max(1);
@@ -96,7 +97,12 @@ pub fn verdict(options: &Options, ending: &Ending) -> String {
     }
     let end = match ending.gave_up {
         Some(limit) => format!("GAVE UP after {} s", limit.as_secs()),
-        None if ending.is_good() => "CLEAN: every message arrived, once and in order".to_owned(),
+        None if ending.is_good() && judgement.moved == 0 => {
+            "CLEAN: every message arrived, once and in order".to_owned()
+        }
+        None if ending.is_good() => {
+            "CLEAN: every message arrived, once and in the order in which rsyslog wrote it".to_owned()
+        }
         None => "NOT CLEAN".to_owned(),
     };
     text + &end
@@ -105,26 +111,28 @@ pub fn verdict(options: &Options, ending: &Ending) -> String {
 /// What rsyslog did by itself, before the pipe.
 fn rsyslogs_own(judgement: &Judgement, remote: Action, central: Action) -> String {
     let mut text = String::new();
-    if central.refused > 0 {
-        let _ = writeln!(
-            text,
-            "  rsyslog found the pipe full {} times and put the message in hand at the end of its queue",
-            central.refused
-        );
-    }
-    for (name, action) in [("remote", remote), ("central", central)].iter().filter(|(_, action)| action.spilled > 0) {
-        let _ = writeln!(
-            text,
-            "  the {name} rsyslog wrote {} messages of its queue to disk: they are sent beside later ones",
-            grouped(action.spilled)
-        );
+    for (name, action) in [("remote", remote), ("central", central)] {
+        if action.requeued > 0 {
+            let _ = writeln!(
+                text,
+                "  the {name} rsyslog could not write {} messages at once and put each at the end of its queue",
+                grouped(action.requeued)
+            );
+        }
+        if action.spilled > 0 {
+            let _ = writeln!(
+                text,
+                "  the {name} rsyslog wrote {} messages of its queue to disk: they are sent beside later ones",
+                grouped(action.spilled)
+            );
+        }
     }
     if judgement.moved > 0 {
         let _ =
             writeln!(text, "  so rsyslog wrote {} messages behind later ones into the pipe", grouped(judgement.moved));
     }
     if text.is_empty() {
-        text.push_str("  rsyslog never found the pipe full, and moved no message\n");
+        text.push_str("  rsyslog never found the pipe full and moved no message\n");
     }
     text
 }

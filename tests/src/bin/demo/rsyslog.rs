@@ -59,11 +59,9 @@ fn statistics_file(scene: &Scene, name: &str) -> PathBuf {
 /// What one rsyslogd says of one of its actions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Action {
-    /// Messages that could not be written at once. Each went to the end of the action's queue.
-    pub refused: u64,
-    /// How often the action was suspended for that.
-    pub suspended: u64,
-    /// Messages that its queue wrote to disk. They come in blocks, beside those in memory.
+    /// Messages that could not be written at once, and went back into the action's queue, to its end.
+    pub requeued: u64,
+    /// Messages that the queue wrote to disk. They come in blocks, beside those in memory.
     pub spilled: u64,
 }
 
@@ -95,24 +93,25 @@ impl Statistics {
     }
 }
 
-/// The last word on the action, once its numbers and those of its disk queue came twice: the first round may be older.
+/// The last word on the action, once its numbers and those of its queue came twice: the first round may be older.
+///
+/// For an action with a queue, rsyslog 8.2302 counts neither `failed` nor `suspended`. But a message that goes back into the
+/// queue is counted there once more.
 fn last_word(text: &str, action: &str) -> Option<Action> {
-    let queue = format!("{action} queue[DA]");
-    let mut last = Action::default();
-    let (mut of_action, mut of_queue) = (0, 0);
+    let names = [action.to_owned(), format!("{action} queue"), format!("{action} queue[DA]")];
+    let mut rounds = [0; 3];
+    let mut last = [0; 3];
     for line in text.lines() {
         let json = line.find('{').map_or("", |at| &line[at..]);
         let Ok(counters) = serde_json::from_str::<serde_json::Value>(json) else { continue };
-        let count = |name: &str| counters[name].as_u64().unwrap_or(0);
-        if counters["name"] == action && counters["origin"] == "core.action" {
-            (last.refused, last.suspended) = (count("failed"), count("suspended"));
-            of_action += 1;
-        } else if counters["name"] == queue {
-            last.spilled = count("enqueued");
-            of_queue += 1;
-        }
+        let Some(index) = names.iter().position(|name| counters["name"] == name.as_str()) else { continue };
+        let counter = if index == 0 { "processed" } else { "enqueued" };
+        last[index] = counters[counter].as_u64().unwrap_or(0);
+        rounds[index] += 1;
     }
-    (of_action >= 2 && of_queue >= 2).then_some(last)
+    let [processed, enqueued, spilled] = last;
+    let action = Action { requeued: enqueued.saturating_sub(processed), spilled };
+    rounds.iter().all(|&rounds| rounds >= 2).then_some(action)
 }
 
 #[cfg(test)]
@@ -121,17 +120,18 @@ mod tests {
 
     #[test]
     fn the_second_round_counts() {
-        let round = |failed: u64, spilled: u64| {
-            format!(
-                "Fri Nov 21 22:43:21 2025: {{ \"name\": \"to_pipe\", \"origin\": \"core.action\", \"processed\": 9, \
-                 \"failed\": {failed}, \"suspended\": 1, \"suspended.duration\": 1, \"resumed\": 1 }}\n\
-                 Fri Nov 21 22:43:21 2025: {{ \"name\": \"to_pipe queue[DA]\", \"origin\": \"core.queue\", \
-                 \"size\": 0, \"enqueued\": {spilled} }}\n"
-            )
+        let round = |again: u64, spilled: u64| {
+            let line = |rest: &str| format!("Fri Nov 21 22:43:21 2025: {{ \"name\": \"to_pipe{rest} }}\n");
+            [
+                line("\", \"origin\": \"core.action\", \"processed\": 300, \"failed\": 0, \"suspended\": 0"),
+                line(&format!(" queue[DA]\", \"origin\": \"core.queue\", \"enqueued\": {spilled}")),
+                line(&format!(" queue\", \"origin\": \"core.queue\", \"enqueued\": {}", 300 + again)),
+            ]
+            .concat()
         };
         assert_eq!(last_word(&round(1, 0), "to_pipe"), None);
-        let text = round(1, 0) + "nonsense\n" + &round(2, 5);
-        assert_eq!(last_word(&text, "to_pipe"), Some(Action { refused: 2, suspended: 1, spilled: 5 }));
+        let text = round(1, 0) + "nonsense\n" + &round(3, 5);
+        assert_eq!(last_word(&text, "to_pipe"), Some(Action { requeued: 3, spilled: 5 }));
         assert_eq!(last_word(&text, "to_central"), None);
     }
 }

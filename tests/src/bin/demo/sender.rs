@@ -77,6 +77,12 @@ impl Senders {
         self.talk.sent.load(Ordering::Relaxed)
     }
 
+    /// How many of the messages sent have come out of rsyslog, by their bytes.
+    pub fn through(&self, through: u64) -> u64 {
+        let (sent, bytes) = (self.sent(), self.talk.bytes.load(Ordering::Relaxed));
+        sent.min(sent * through / bytes.max(1))
+    }
+
     /// Has them wait while rsyslog has more than it keeps in memory: what it writes to disk loses its order. `through` is
     /// how many bytes have come out of rsyslog.
     pub fn hold_back(&self, through: u64) {

@@ -91,8 +91,9 @@ impl Show {
                 return Err(Failure::Interrupted);
             }
             senders.check()?;
+            let written = self.chain.written();
             if self.options.rate > 0 {
-                senders.hold_back(self.chain.written());
+                senders.hold_back(written);
             }
             for text in self.chain.tick(now).map_err(Failure::Broken)? {
                 self.screen.event(&text);
@@ -113,7 +114,7 @@ impl Show {
             if over {
                 return Ok(came.duration_since(begin));
             }
-            if let Some(kill) = self.plan.due(senders.sent(), self.chain.is_whole(), now) {
+            if let Some(kill) = self.plan.due(senders.through(written), self.chain.is_whole(), now) {
                 self.kill(kill);
             }
             std::thread::sleep(ROUND);
