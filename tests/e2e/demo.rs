@@ -67,6 +67,16 @@ fn a_small_demo_ends_clean_and_leaves_nothing() {
     assert_nothing_left(&folder(said.lines().next().expect("a first line")));
 }
 
+#[test]
+fn a_demo_that_runs_out_of_time_says_so_and_leaves_nothing() {
+    let output = demo(&["--messages", "20000", "--seconds-max", "2"]).output().expect("the demo can be run");
+    let said = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.ends_with("GAVE UP after 2 s\n"), "{said}");
+    assert!(row(&said, "sent") < 20_000 && row(&said, "lost") <= row(&said, "sent"), "{said}");
+    assert_nothing_left(&folder(said.lines().next().expect("a first line")));
+}
+
 /// A demo that is in the middle of its stream, its folder, and the rest of its output.
 fn in_the_middle() -> (Child, PathBuf, impl std::io::Read) {
     let mut child = demo(&["--messages", "20000"])

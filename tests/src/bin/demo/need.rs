@@ -24,7 +24,7 @@ pub fn missing() -> Vec<&'static str> {
 pub fn advice(packages: &[&str]) -> String {
     let names = packages.join(" ");
     format!(
-        "missing: {names}\ninstall it as root, by \"make need\" or by \"apt-get install {names}\", and start the demo again"
+        "missing: {names}\ninstall it as root, by \"make need-demo\" or by \"apt-get install {names}\", and start the demo again"
     )
 }
 

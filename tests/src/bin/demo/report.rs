@@ -35,8 +35,10 @@ pub struct Ending {
     pub rsyslog: [Action; 2],
     /// Records that nobody took out of Redis.
     pub left_in_redis: u64,
-    /// The limit, if it was reached.
+    /// The limit, if it was reached: records may still be on their way then.
     pub gave_up: Option<Duration>,
+    /// Messages that were sent, all of them unless it gave up.
+    pub sent: u64,
     /// From the first message to the last record.
     pub took: Duration,
     /// Who was killed.
@@ -67,10 +69,14 @@ pub fn verdict(options: &Options, ending: &Ending) -> String {
         0 => String::new(),
         _ => format!("{}{}", fault.first.join(", "), before(in_pipe)),
     };
-    row("sent", consumed.sent, "");
+    let lost = consumed.lost.count - (consumed.sent - ending.sent).min(consumed.lost.count);
+    row("sent", ending.sent, "");
     row("in the pipe", in_pipe.found, "");
     row("received", consumed.found, "");
-    row("lost", consumed.lost.count, &found(&consumed.lost, &in_pipe.lost));
+    match ending.gave_up {
+        Some(_) => row("lost", lost, "or still on its way"),
+        None => row("lost", lost, &found(&consumed.lost, &in_pipe.lost)),
+    }
     row("doubled", consumed.doubled.count, &found(&consumed.doubled, &in_pipe.doubled));
     let own = if judgement.moved > 0 { "behind the pipe; rsyslog's own order: see below" } else { "" };
     row("out of order", judgement.out_of_order, own);

@@ -66,8 +66,8 @@ pub fn run(options: Options, stop: &AtomicBool) -> Result<bool, Failure> {
         screen,
         options,
     };
-    let took = show.stream(stop)?;
-    show.close(took)
+    let (sent, took) = show.stream(stop)?;
+    show.close(sent, took)
 }
 
 struct Show {
@@ -79,8 +79,8 @@ struct Show {
 }
 
 impl Show {
-    /// From the first message to the last record, or until it gives up. Returns how long it took.
-    fn stream(&mut self, stop: &AtomicBool) -> Result<Duration, Failure> {
+    /// From the first message to the last record, or until it gives up. Returns how many were sent and how long it took.
+    fn stream(&mut self, stop: &AtomicBool) -> Result<(u64, Duration), Failure> {
         let mut senders = Senders::start(self.chain.port(), self.options.messages, self.options.rate)?;
         let begin = Instant::now();
         self.screen.begin();
@@ -112,7 +112,7 @@ impl Show {
                 }
             }
             if over {
-                return Ok(came.duration_since(begin));
+                return Ok((senders.sent(), came.duration_since(begin)));
             }
             if let Some(kill) = self.plan.due(senders.through(written), self.chain.is_whole(), now) {
                 self.kill(kill);
@@ -141,7 +141,7 @@ impl Show {
     }
 
     /// Stops everybody, judges, and says so.
-    fn close(mut self, took: Duration) -> Result<bool, Failure> {
+    fn close(mut self, sent: u64, took: Duration) -> Result<bool, Failure> {
         let gave_up = !self.is_done();
         let rsyslog = self.chain.statistics(CLOSING);
         self.chain.stop(if gave_up { Duration::ZERO } else { CLOSING });
@@ -152,6 +152,7 @@ impl Show {
             rsyslog,
             left_in_redis: self.chain.leftovers().len() as u64,
             gave_up: gave_up.then_some(self.options.limit),
+            sent,
             took,
             kills: self.chain.kills(),
         };
