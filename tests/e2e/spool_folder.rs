@@ -198,7 +198,7 @@ struct Damage {
 
 impl Damage {
     fn prepare() -> Self {
-        let mut stage = Stage::prepare(|redis| redis.aof(), |bridge| bridge.set("spool.segment-size", "64k"));
+        let mut stage = Stage::prepare(e2e::redis::RedisSetup::aof, |bridge| bridge.set("spool.segment-size", "64k"));
         stage.redis.start();
         stage.bridge.start();
         let mut writer = PipeWriter::open(&stage.bridge.fifo());
