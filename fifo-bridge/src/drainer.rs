@@ -68,8 +68,8 @@ pub struct Drainer {
     settings: FifoSettings,
     writer: Writer,
     shared: Arc<Shared>,
-    /// Said once: why nothing is taken.
-    complaint: Option<String>,
+    /// Said once: why nothing is taken. And when that was last so.
+    complaint: Option<(String, Instant)>,
     looked: Instant,
     missing: bool,
 }
@@ -106,7 +106,6 @@ impl Drainer {
             self.shared.drainer_beat();
             match self.take(chunk) {
                 Took::Bytes(bytes) => {
-                    self.relieved();
                     let nap = rhythm.took(Instant::now(), bytes, chunk, self.shared.linger());
                     std::thread::sleep(nap);
                 }
@@ -219,14 +218,15 @@ impl Drainer {
 
     fn complain(&mut self, reason: &NoRoom) {
         let reason = crate::chain(reason);
-        if self.complaint.as_ref() != Some(&reason) {
+        if self.complaint.as_ref().is_none_or(|(said, _)| *said != reason) {
             log::warn!("nothing is taken from the pipe, rsyslog has to keep what comes: {reason}");
-            self.complaint = Some(reason);
         }
+        self.complaint = Some((reason, Instant::now()));
     }
 
+    /// A full spool that Redis empties has room for a moment with each segment that goes: that is not worth a line.
     fn relieved(&mut self) {
-        if self.complaint.take().is_some() {
+        if self.complaint.take_if(|(_, last)| last.elapsed() >= LOOK).is_some() {
             log::info!("there is room in the spool again");
         }
     }
@@ -234,6 +234,7 @@ impl Drainer {
     /// Once a second: gauges, and whether somebody replaced the pipe.
     fn look(&mut self) {
         self.looked = Instant::now();
+        self.relieved();
         set(&self.shared.counters.pipe_bytes, self.fifo.fill());
         let now = self.fifo.at_path();
         let missing = std::mem::replace(&mut self.missing, now == AtPath::Nothing);
