@@ -41,12 +41,12 @@ fn the_spool_fills_and_then_the_pipe_and_nothing_is_dropped() {
     let before = stage.bridge.child().cpu_time();
     std::thread::sleep(Duration::from_secs(1));
     let used = stage.bridge.child().cpu_time().saturating_sub(before);
-    assert!(used <= Duration::from_millis(50), "{used:?} of processor time in 1 s with everything full");
+    assert!(used <= Duration::from_millis(200), "{used:?} of processor time in 1 s with everything full");
     let later = stage.bridge.child().resident();
     assert!(later < full + MIB, "memory grows in an outage: {full} bytes, then {later}");
     stage.redis.start();
     stage.redis.wait_llen(KEY, usize::try_from(written).expect("few"), PATIENCE);
-    load.go_on(5000);
+    stage.bridge.wait_said("there is room in the spool again", 1);
     let sent = load.stop();
     assert!(sent.writer.stalls > 0);
     stage.judge(&sent);
