@@ -214,7 +214,10 @@ impl Damage {
         });
         stage.bridge.kill9();
         let name = fs::read_dir(&folder).expect("a folder").flatten().map(|entry| entry.file_name());
-        let name = name.map(|name| name.into_string().expect("text")).find(|name| name.ends_with(".seg")).expect("one");
+        let name = name
+            .map(|name| name.into_string().expect("text"))
+            .find(|name| Path::new(name).extension().is_some_and(|ending| ending == "seg"))
+            .expect("one");
         Self { stage, writer, epoch: name[..16].to_owned() }
     }
 
@@ -506,7 +509,7 @@ fn a_segment_of_nobody_is_read_and_does_no_harm() {
         let foreign = [b"no record\n".as_slice(), &Numbered::new("foreign", 100).record(0)].concat();
         fs::write(damage.stage.bridge.spool().join(name), foreign).expect("a file");
         let list = damage.start();
-        let own = list.into_iter().filter(|element| !parse(element).is_some_and(|(run, _)| run == "foreign"));
+        let own = list.into_iter().filter(|element| parse(element).is_none_or(|(run, _)| run != "foreign"));
         let ledger = Ledger::new().sent(&damage.stage.records, 0..WRITTEN).sent(&Numbered::new("after", 100), 0..200);
         ledger.judge(own).assert_clean();
     }
