@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use delivery::lane::Lane;
 use delivery::position::{Epoch, Position};
 use delivery::resume::{Resume, resume};
-use delivery::spool::{Read, Reader, Spool, SpoolConfig, Sync, Writer};
+use delivery::spool::{Read, Reader, Spool, SpoolConfig, Summer, Sync, Writer};
 use proptest::prelude::*;
 
 /// One record: where it stands.
@@ -70,6 +70,7 @@ struct Bridge {
     spool: Arc<Spool>,
     writer: Writer,
     reader: Reader,
+    summer: Summer,
     lane: Lane,
     connected: bool,
     under_way: VecDeque<Push>,
@@ -91,7 +92,9 @@ impl Bridge {
         let (spool, writer) = Spool::open(config(folder), 1_700_000_000, Instant::now()).expect("open");
         let at = spool.opened();
         let reader = Reader::new(Arc::clone(&spool), at);
-        Self { spool, writer, reader, lane: Lane::new(at, 4), connected: false, under_way: VecDeque::new() }
+        let summer = Summer::new(Arc::clone(&spool));
+        let lane = Lane::new(at, 4);
+        Self { spool, writer, reader, summer, lane, connected: false, under_way: VecDeque::new() }
     }
 
     fn append(&mut self, count: u64, written: &mut Vec<Place>) {
@@ -187,6 +190,8 @@ enum Op {
     /// Redis is so many pushes younger.
     GoBack(usize),
     Mark,
+    /// Checksums are made of what waits.
+    Sum,
 }
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
@@ -201,6 +206,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => (0..130u64).prop_map(Op::Power),
         1 => (0..6usize).prop_map(Op::GoBack),
         1 => Just(Op::Mark),
+        3 => Just(Op::Sum),
     ];
     proptest::collection::vec(op, 1..80)
 }
@@ -210,7 +216,10 @@ fn lose(folder: &Path, mut bytes: u64, end: Position, written: &mut Vec<Place>, 
     let mut segments: Vec<_> = std::fs::read_dir(folder)
         .expect("list")
         .map(|entry| entry.expect("entry").path())
-        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&end.epoch.to_string())))
+        .filter(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with(&end.epoch.to_string()) && name.ends_with(".seg")
+        })
         .collect();
     segments.sort();
     for path in segments.into_iter().rev() {
@@ -259,6 +268,7 @@ fn live(ops: Vec<Op>) {
                 redis.go_back(steps);
             }
             Op::Mark => bridge.spool.write_mark().expect("mark"),
+            Op::Sum => bridge.summer.round().expect("sums"),
         }
     }
     // Everything calms down.

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use super::sums::Sums;
 use super::{Segment, SpoolConfig, SpoolError, Sync};
 use crate::position::Epoch;
 
@@ -71,6 +72,9 @@ fn scan(path: &Path) -> Result<Vec<Segment>, SpoolError> {
     segments.sort_by_key(|segment| (segment.epoch, segment.start));
     drop_empty_inside(&mut segments);
     trim(&mut segments);
+    for segment in &segments {
+        Sums::fit(path, segment).map_err(SpoolError::io("cannot shorten the sums in", path))?;
+    }
     Ok(segments)
 }
 

@@ -26,7 +26,7 @@ pub enum Read {
 #[derive(Debug)]
 pub struct Reader {
     spool: Arc<Spool>,
-    at: Position,
+    pub(super) at: Position,
     open: Option<(Epoch, u64, File, Sums)>,
 }
 
@@ -68,7 +68,8 @@ impl Reader {
             }
             let path = folder::path(&self.spool.config.directory, segment.epoch, segment.start);
             let failed = |error| SpoolError::io("cannot be read in", &path)(error);
-            let (file, sums) = match self.open.take() {
+            let directory = &self.spool.config.directory;
+            let (file, mut sums) = match self.open.take() {
                 Some((epoch, start, file, sums)) if (epoch, start) == (segment.epoch, segment.start) => (file, sums),
                 _ => match File::open(&path) {
                     // It was freed since it was found.
@@ -79,7 +80,7 @@ impl Reader {
                         continue;
                     }
                     opened => {
-                        let sums = Sums::load(&self.spool.config.directory, segment.epoch, segment.start);
+                        let sums = Sums::load(directory, segment.epoch, segment.start);
                         (opened.map_err(failed)?, sums)
                     }
                 },
@@ -89,7 +90,14 @@ impl Reader {
                 // The file is shorter than it was: somebody cut it while we run.
                 return Err(failed(io::ErrorKind::UnexpectedEof.into()));
             }
-            let (count, good) = sums.judge(&file, self.at.offset - segment.start, &buffer[..count]);
+            let offset = self.at.offset - segment.start;
+            let mut judged = sums.judge(&file, offset, &buffer[..count]);
+            if !judged.1 {
+                // The sums may have been read in the middle of a write: nothing is condemned on one look.
+                sums = Sums::load(directory, segment.epoch, segment.start);
+                judged = sums.judge(&file, offset, &buffer[..count]);
+            }
+            let (count, good) = judged;
             self.open = Some((segment.epoch, segment.start, file, sums));
             self.at.offset += count as u64;
             return Ok(if good { Read::Bytes(count) } else { Read::Damaged(count) });

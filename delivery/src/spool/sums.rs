@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
@@ -33,6 +34,19 @@ impl Sums {
         let word = |bytes: &[u8]| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
         let entries = bytes.chunks_exact(ENTRY_BYTES as usize).map(|entry| (word(entry), word(&entry[4..]))).collect();
         Self { entries }
+    }
+
+    /// Takes back what was said of bytes that `segment` does not have any more: others may come to stand in their place.
+    pub fn fit(folder: &Path, segment: &Segment) -> io::Result<()> {
+        let sums = Self::load(folder, segment.epoch, segment.start);
+        let (whole, rest) = (segment.bytes() / BLOCK_BYTES, segment.bytes() % BLOCK_BYTES);
+        let fits = sums.entry(whole).is_some_and(|(length, _)| length as u64 <= rest);
+        let entries = whole + u64::from(fits);
+        if sums.entries.len() as u64 <= entries {
+            return Ok(());
+        }
+        let file = File::options().write(true).open(folder::sum_path(folder, segment.epoch, segment.start))?;
+        file.set_len(entries * ENTRY_BYTES)
     }
 
     /// How many bytes of `block` are covered, and by which sum.

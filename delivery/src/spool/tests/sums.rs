@@ -123,3 +123,57 @@ fn what_redis_takes_at_once_gets_no_sums() {
     let sums = fs::read_dir(dir.path()).expect("list").filter_map(Result::ok);
     assert_eq!(sums.filter(|file| file.path().extension().is_some_and(|e| e == "sum")).count(), 0);
 }
+
+/// A file that lost its end lost the bytes there, and nothing is known against those that are left.
+#[test]
+fn bytes_before_a_cut_are_good() {
+    for left in [0, 1, 4095, 4096, 5000, 8192, 9999] {
+        let folder = folder();
+        let bytes = stream(10_000);
+        let path = summed(folder.path(), &bytes);
+        cut(&path, left);
+        let read: Vec<u8> = kinds(folder.path())
+            .into_iter()
+            .flat_map(|(good, bytes)| {
+                assert!(good, "{left}: damaged");
+                bytes
+            })
+            .collect();
+        assert_eq!(read, bytes[..left as usize], "{left}");
+    }
+}
+
+/// The stream goes on where it was cut: the sums of what stood there before say nothing of what stands there now.
+#[test]
+fn bytes_behind_a_cut_are_not_held_against_what_stood_there_before() {
+    let folder = folder();
+    let bytes = stream(10_000);
+    let path = summed(folder.path(), &bytes);
+    cut(&path, 5_000);
+    let (spool, mut writer) = open_large(folder.path());
+    assert_eq!(spool.opened().offset, 5_000);
+    put(&mut writer, &[b'n'; 6_000]);
+    drop((spool, writer));
+    let read: Vec<(bool, Vec<u8>)> = kinds(folder.path());
+    assert!(read == [(true, [&bytes[..5_000], &[b'n'; 6_000][..]].concat())], "a stretch counts as damaged");
+}
+
+/// What a reader knows may be older than what is written beside it: before it condemns bytes it looks again.
+#[test]
+fn a_sum_that_does_not_fit_is_looked_at_twice() {
+    let folder = folder();
+    let bytes = stream(10_000);
+    let path = summed(folder.path(), &bytes);
+    let sums = path.with_extension("sum");
+    let good = std::fs::read(&sums).expect("read");
+    let mut torn = good.clone();
+    torn[4] ^= 1;
+    std::fs::write(&sums, &torn).expect("write");
+    let (spool, _writer) = open_large(folder.path());
+    let mut reader = Reader::new(Arc::clone(&spool), at(spool.opened().epoch, 0));
+    let mut buffer = vec![0; 4096];
+    assert_eq!(reader.read(&mut buffer).expect("read"), Read::Damaged(4096));
+    reader.at.offset = 0;
+    std::fs::write(&sums, &good).expect("write");
+    assert_eq!(reader.read(&mut buffer).expect("read"), Read::Bytes(4096));
+}
