@@ -11,7 +11,7 @@ use delivery::position::{Epoch, Position};
 use delivery::push::{self, Names, Side};
 use delivery::spool::{Read, Reader, Spool, SpoolError};
 
-use crate::frame::{Framer, Piece};
+use crate::frame::{Begin, Framer, Piece};
 use crate::settings::Settings;
 
 /// Bytes that are read at a time.
@@ -33,6 +33,17 @@ pub enum Hold {
         /// What the system said.
         source: std::io::Error,
     },
+}
+
+/// Who says where the stream goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The cursor in Redis: behind a record, or inside of a line that is too long and has been parked so far.
+    Cursor,
+    /// Redis has more than the spool: what came since the start is new.
+    New,
+    /// The cursor is of no use: the best place there is.
+    Guess,
 }
 
 /// What a batch holds.
@@ -124,11 +135,15 @@ impl Batcher {
         self.filled = 0..0;
     }
 
-    /// Goes on at `at`: the beginning of a line, or of a stretch. If it is a `cursor` it may also be inside of a line that is too long.
-    pub fn seek(&mut self, at: Position, cursor: bool) -> Result<(), Hold> {
-        let within_long = cursor && self.is_inside_a_line(at);
+    /// Goes on at `at`, which `origin` named.
+    pub fn seek(&mut self, at: Position, origin: Origin) -> Result<(), Hold> {
+        let begin = match (origin, self.byte_before(at)) {
+            (Origin::Cursor, Some(byte)) if byte != b'\n' => Begin::TooLong,
+            (Origin::Guess, before) if at.offset > 0 && before != Some(b'\n') => Begin::Unknown,
+            _ => Begin::Line,
+        };
         self.reader.seek(at);
-        self.framer.reset(within_long);
+        self.framer.reset(begin);
         self.filled = 0..0;
         self.damaged.clear();
         self.at = at;
@@ -137,7 +152,7 @@ impl Batcher {
 
     /// How many records lie in `part`, which begins and ends at the beginning of a line. A [`seek`](Self::seek) has to follow.
     pub fn count(&mut self, part: Range<Position>) -> Result<u64, Hold> {
-        self.seek(part.start, true)?;
+        self.seek(part.start, Origin::Cursor)?;
         self.records.clear();
         let mut count = 0;
         while self.at < part.end {
@@ -155,12 +170,11 @@ impl Batcher {
         Ok(count)
     }
 
-    /// True if the byte before `at` is still there and ends no line.
-    fn is_inside_a_line(&mut self, at: Position) -> bool {
-        let Some(offset) = at.offset.checked_sub(1) else { return false };
-        self.reader.seek(Position { epoch: at.epoch, offset });
-        let mut byte = [b'\n'];
-        matches!(self.reader.read(&mut byte), Ok(Read::Bytes(1)) if byte != [b'\n'])
+    /// The byte before `at`, if it is still there.
+    fn byte_before(&mut self, at: Position) -> Option<u8> {
+        self.reader.seek(Position { epoch: at.epoch, offset: at.offset.checked_sub(1)? });
+        let mut byte = [0];
+        matches!(self.reader.read(&mut byte), Ok(Read::Bytes(1))).then_some(byte[0])
     }
 
     /// Nothing before `at` will be counted as received.
@@ -255,7 +269,7 @@ impl Batcher {
         if !self.records.is_empty() || self.filled.is_empty() {
             // The batch ends before the break; or there is nothing between the last record and the break.
             if self.records.is_empty() {
-                self.framer.reset(false);
+                self.framer.reset(behind(next));
                 self.at = next;
                 return Ok(true);
             }
@@ -265,6 +279,7 @@ impl Batcher {
         let length = self.filled.len();
         let end = Position { epoch: self.at.epoch, offset: self.at.offset + length as u64 };
         let piece = self.framer.broken_off(length);
+        self.framer.reset(behind(next));
         self.settle(piece, end, false)?;
         self.filled = 0..0;
         self.at = next;
@@ -351,6 +366,11 @@ impl Batcher {
     fn unusable(&self, source: std::io::Error) -> Hold {
         Hold::DeadLetter { path: self.letters.path().display().to_string(), source }
     }
+}
+
+/// What is known of a place behind a gap.
+fn behind(next: Position) -> Begin {
+    if next.offset == 0 { Begin::Line } else { Begin::Unknown }
 }
 
 fn packing(settings: &Settings) -> Packing {

@@ -43,12 +43,22 @@ pub enum Piece {
     },
 }
 
+/// What is known of the place at which a stream goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// A line begins here.
+    Line,
+    /// It is inside of a line that is too long.
+    TooLong,
+    /// What was before is missing: the next line may lack its beginning.
+    Unknown,
+}
+
 /// Cuts a stream into pieces. Knows only what it must remember between two calls.
 #[derive(Debug)]
 pub struct Framer {
     settings: FrameSettings,
-    /// The line that is being read was already longer than allowed.
-    within_long: bool,
+    begin: Begin,
     /// Bytes at the front of the next call that hold no LF.
     scanned: usize,
 }
@@ -56,12 +66,12 @@ pub struct Framer {
 impl Framer {
     /// A framer at the beginning of a line.
     pub fn new(settings: FrameSettings) -> Self {
-        Self { settings, within_long: false, scanned: 0 }
+        Self { settings, begin: Begin::Line, scanned: 0 }
     }
 
-    /// Forgets where it was: the stream goes on at the beginning of a line, or inside of one that was too long.
-    pub fn reset(&mut self, within_long: bool) {
-        self.within_long = within_long;
+    /// Forgets where it was: the stream goes on elsewhere.
+    pub fn reset(&mut self, begin: Begin) {
+        self.begin = begin;
         self.scanned = 0;
     }
 
@@ -70,25 +80,27 @@ impl Framer {
         let scanned = std::mem::take(&mut self.scanned);
         let Some(end) = memchr(b'\n', &bytes[scanned..]).map(|at| scanned + at) else {
             if bytes.len() > self.settings.record_bytes_max {
-                self.within_long = true;
+                self.begin = Begin::TooLong;
                 return Some((Piece::TooLong { part: 0..bytes.len(), last: false }, bytes.len()));
             }
             self.scanned = bytes.len();
             return None;
         };
-        let piece = if std::mem::take(&mut self.within_long) || end > self.settings.record_bytes_max {
-            Piece::TooLong { part: 0..end, last: true }
-        } else {
-            self.judge(&bytes[..end])
+        let piece = match std::mem::replace(&mut self.begin, Begin::Line) {
+            Begin::TooLong => Piece::TooLong { part: 0..end, last: true },
+            _ if end > self.settings.record_bytes_max => Piece::TooLong { part: 0..end, last: true },
+            // Any line would do, also half of one.
+            Begin::Unknown if self.settings.format == Format::Line => Piece::Torn(0..end),
+            Begin::Line | Begin::Unknown => self.judge(&bytes[..end]),
         };
         Some((piece, end + 1))
     }
 
     /// What is left when the stream breaks off: a line without its end.
     pub fn broken_off(&mut self, length: usize) -> Piece {
-        let long = self.within_long;
-        self.reset(false);
-        if long { Piece::TooLong { part: 0..length, last: true } } else { Piece::Torn(0..length) }
+        let begin = self.begin;
+        self.reset(Begin::Unknown);
+        if begin == Begin::TooLong { Piece::TooLong { part: 0..length, last: true } } else { Piece::Torn(0..length) }
     }
 
     fn judge(&self, line: &[u8]) -> Piece {
@@ -209,6 +221,18 @@ mod tests {
         for record in [&b""[..], b"x", b"~", &[0, 255, 13]] {
             assert_eq!(one(line, record), Piece::Record(0..record.len()));
         }
+    }
+
+    #[test]
+    fn half_a_line_is_no_record_although_every_line_is_one() {
+        let mut framer = Framer::new(settings(Format::Line, Resync::Never, 100));
+        framer.reset(Begin::Unknown);
+        let bytes = b"half\nwhole\n";
+        assert_eq!(framer.cut(bytes), Some((Piece::Torn(0..4), 5)));
+        assert_eq!(framer.cut(&bytes[5..]), Some((Piece::Record(0..5), 6)));
+        let mut framer = Framer::new(bridge());
+        framer.reset(Begin::Unknown);
+        assert_eq!(framer.cut(b"~16|6|Nov 21 10:00:00|whole\n"), Some((Piece::Record(0..27), 28)));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use delivery::push::{Answer, Reply, answer, replies};
 use delivery::resume::{Lost, Resume, resume};
 use delivery::retry::Backoff;
 
-use crate::batcher::{Batch, Batcher, Hold};
+use crate::batcher::{Batch, Batcher, Hold, Origin};
 use crate::settings::Settings;
 use crate::shared::Shared;
 
@@ -147,12 +147,12 @@ impl Pusher {
         let cursor = link.cursor(&self.settings.names.cursor).map_err(Setback::Redis)?;
         link.rehearse(&self.settings.names).map_err(Setback::Redis)?;
         self.look_at_policy(&mut link);
-        let (at, continues) = self.place(&cursor)?;
+        let (at, origin) = self.place(&cursor)?;
         let found = self.lane.resume(&cursor, at);
         self.confirmed |= Position::parse(&cursor) == Some(at);
         let part = found.part.map_or(Ok(0), |part| self.batcher.count(part)).map_err(Setback::Hold)?;
         add(&self.shared.counters.duplicates_suppressed, found.records + part);
-        self.batcher.seek(at, continues).map_err(Setback::Hold)?;
+        self.batcher.seek(at, origin).map_err(Setback::Hold)?;
         self.batcher.count_from(at);
         if !self.needs_proof && !self.held {
             self.recovered();
@@ -160,17 +160,21 @@ impl Pusher {
         Ok(link)
     }
 
-    /// Where the stream goes on, with everything behind it kept from being freed, and whether the cursor says so.
-    fn place(&mut self, cursor: &[u8]) -> Result<(Position, bool), Setback> {
+    /// Where the stream goes on, with everything behind it kept from being freed, and who says so.
+    fn place(&mut self, cursor: &[u8]) -> Result<(Position, Origin), Setback> {
         self.keep_house(Instant::now());
         loop {
             let spool = Arc::clone(&self.shared.spool);
             let resume = resume(cursor, &spool.held(), spool.opened(), spool.acked());
-            let continues = matches!(resume, Resume::Continue(_) | Resume::Rewound(_));
+            let origin = match resume {
+                Resume::Continue(_) | Resume::Rewound(_) => Origin::Cursor,
+                Resume::Lost(_, Lost::Ahead) => Origin::New,
+                Resume::Lost(..) => Origin::Guess,
+            };
             let at = self.decide(resume)?;
             // A full spool may free confirmed bytes at any time: they are no longer confirmed, if they are still here.
             if spool.hold_from(at) {
-                return Ok((at, continues));
+                return Ok((at, origin));
             }
         }
     }

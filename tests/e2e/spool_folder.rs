@@ -343,13 +343,10 @@ fn a_last_file_that_was_cut() {
     let mut damage = Damage::prepare();
     let at = WRITTEN * RECORD - 12_345;
     damage.cut(at);
-    // The block that lost its end cannot be trusted.
-    let letters = damage.judge(block(at).start..WRITTEN * RECORD);
-    assert!(letters.iter().all(|(reason, _)| reason == "damaged"), "{letters:?}");
-    let kept: Vec<u8> = letters.into_iter().flat_map(|(_, line)| [line, b"\n".to_vec()].concat()).collect();
-    let begin = block(at).start / RECORD * RECORD;
-    assert_eq!(kept.strip_suffix(b"\n"), Some(pieces(&damage, begin..at).as_slice()));
-    assert!(!damage.stage.bridge.said("its end is missing").is_empty(), "{}", damage.stage.bridge.stderr());
+    let letters = damage.judge(at / RECORD * RECORD..WRITTEN * RECORD);
+    assert_eq!(letters, [("torn".to_owned(), pieces(&damage, at / RECORD * RECORD..at))]);
+    let told = format!("-{:020}.seg was cut, nobody knows by how much: what is missing is lost", 4 * SEGMENT);
+    assert_eq!(damage.stage.bridge.said(&told).len(), 1, "{}", damage.stage.bridge.stderr());
 }
 
 #[test]
@@ -372,17 +369,12 @@ fn a_file_in_the_middle_that_was_cut() {
     let mut damage = Damage::prepare();
     let at = 2 * SEGMENT + 30_001;
     damage.cut(at);
-    let letters = damage.judge(block(at).start..3 * SEGMENT);
+    let letters = damage.judge(at / RECORD * RECORD..3 * SEGMENT);
     let short = format!("-{:020}.seg is {} bytes too short", 2 * SEGMENT, SEGMENT - 30_001);
     assert_eq!(damage.stage.bridge.said(&short).len(), 1, "{}", damage.stage.bridge.stderr());
-    let (last, damaged) = letters.split_last().expect("some");
-    assert!(damaged.iter().all(|(reason, _)| reason == "damaged"), "{letters:?}");
-    let kept: Vec<u8> = damaged.iter().flat_map(|(_, line)| [line, &b"\n"[..]].concat()).collect();
-    let begin = block(at).start / RECORD * RECORD;
-    assert_eq!(kept.strip_suffix(b"\n"), Some(pieces(&damage, begin..at).as_slice()));
-    // The end of the line that began in the gap.
     let end = (3 * SEGMENT).div_ceil(RECORD) * RECORD;
-    assert_eq!(*last, ("torn".to_owned(), pieces(&damage, 3 * SEGMENT..end - 1)));
+    let torn = |bytes| ("torn".to_owned(), pieces(&damage, bytes));
+    assert_eq!(letters, [torn(at / RECORD * RECORD..at), torn(3 * SEGMENT..end - 1)]);
 }
 
 #[test]
@@ -395,6 +387,23 @@ fn a_file_in_the_middle_that_is_missing() {
     let (begin, end) = (3 * SEGMENT / RECORD * RECORD, (4 * SEGMENT).div_ceil(RECORD) * RECORD);
     let torn = |bytes| ("torn".to_owned(), pieces(&damage, bytes));
     assert_eq!(letters, [torn(begin..3 * SEGMENT), torn(4 * SEGMENT..end - 1)]);
+}
+
+/// Any line is a record then, also half of one: so what stands next to a gap is none.
+#[test]
+fn a_gap_makes_no_records_where_every_line_is_one() {
+    let mut damage = Damage::prepare();
+    damage.stage.bridge.reconfigure(|bridge| bridge.set("frame.format", "line"));
+    fs::remove_file(damage.segment(3 * SEGMENT)).expect("it is there");
+    let letters = damage.judge(3 * SEGMENT..4 * SEGMENT);
+    assert_eq!(letters.len(), 2, "{letters:?}");
+    let mut damage = Damage::prepare();
+    damage.stage.bridge.reconfigure(|bridge| bridge.set("frame.format", "line"));
+    for start in [0, SEGMENT] {
+        fs::remove_file(damage.segment(start)).expect("it is there");
+    }
+    let letters = damage.judge(PUSHED * RECORD..2 * SEGMENT);
+    assert_eq!(letters.len(), 1, "{letters:?}");
 }
 
 #[test]
@@ -488,7 +497,7 @@ fn whatever_is_in_the_folder_beside_it_is_left_alone() {
     symlink("/etc/passwd", named("ffffffffffffff01-00000000000000000000.seg")).expect("a link with a name of ours");
     fs::write(named("\u{fc}.seg"), "x").expect("a file");
     // A segment of a spool that somebody mixed in: empty, from the end of time.
-    fs::write(named("fffffffffffffff0-00000000000000000000.seg"), "").expect("a file");
+    fs::write(named("f000000000000000-00000000000000000000.seg"), "").expect("a file");
     assert_eq!(damage.judge(0..0), []);
     let told = damage.stage.bridge.said("holds what is not ours, left alone: ");
     let expected = "0000000000000000-1.seg, README, ffffffffffffff00-00000000000000000000.seg, \
@@ -502,8 +511,9 @@ fn whatever_is_in_the_folder_beside_it_is_left_alone() {
 fn a_segment_of_nobody_is_read_and_does_no_harm() {
     for name in [
         "0000000000000001-00000000000000000007.seg",
+        "f000000000000000-00000000000000000007.seg",
         "ffffffffffffffff-18446744073709551615.seg",
-        "ffffffffffffffff-18446744073709551000.seg",
+        "f000000000000000-18446744073709551000.seg",
     ] {
         let mut damage = Damage::prepare();
         let foreign = [b"no record\n".as_slice(), &Numbered::new("foreign", 100).record(0)].concat();

@@ -19,6 +19,8 @@ pub(super) struct Opened {
     pub segments: Vec<Segment>,
     /// The machine was restarted since the spool was last used.
     pub restarted: bool,
+    /// The last segment had more bytes once.
+    pub cut: bool,
 }
 
 /// Locks the folder and takes stock of it.
@@ -36,16 +38,16 @@ pub(super) fn open(config: &SpoolConfig) -> Result<Opened, SpoolError> {
         Err(TryLockError::WouldBlock) => return Err(SpoolError::InUse { path: path.clone() }),
         Err(TryLockError::Error(source)) => return Err(SpoolError::io("cannot lock its folder", path)(source)),
     }
-    let segments = scan(path)?;
+    let (segments, cut) = scan(path)?;
     let restarted = restarted(path);
     if config.sync != Sync::Never {
         folder.sync_all().map_err(SpoolError::io("cannot sync its folder", path))?;
     }
-    Ok(Opened { folder, segments, restarted })
+    Ok(Opened { folder, segments, restarted, cut })
 }
 
-/// The segments found, in the order of the stream. Everything else is left alone and named once.
-fn scan(path: &Path) -> Result<Vec<Segment>, SpoolError> {
+/// The segments found, in the order of the stream, and whether the last one was cut. Everything else is left alone and named once.
+fn scan(path: &Path) -> Result<(Vec<Segment>, bool), SpoolError> {
     let mut segments = Vec::new();
     let (mut foreign, mut sums) = (Vec::new(), Vec::new());
     for entry in fs::read_dir(path).map_err(SpoolError::io("cannot list its folder", path))? {
@@ -72,10 +74,18 @@ fn scan(path: &Path) -> Result<Vec<Segment>, SpoolError> {
     segments.sort_by_key(|segment| (segment.epoch, segment.start));
     drop_empty_inside(&mut segments);
     trim(&mut segments);
+    let mut cut = false;
     for segment in &segments {
-        Sums::fit(path, segment).map_err(SpoolError::io("cannot shorten the sums in", path))?;
+        let missing = Sums::fit(path, segment).map_err(SpoolError::io("cannot shorten the sums in", path))?;
+        cut = missing > 0;
     }
-    Ok(segments)
+    if let (true, Some(last)) = (cut, segments.last()) {
+        log::error!(
+            "the spool's segment {} was cut, nobody knows by how much: what is missing is lost",
+            name(last.epoch, last.start)
+        );
+    }
+    Ok((segments, cut))
 }
 
 /// An empty file inside of another segment says nothing and must not end it.
@@ -128,7 +138,9 @@ fn name(epoch: Epoch, start: u64) -> String {
 fn parse_name(name: &str) -> Option<(Epoch, u64)> {
     let (epoch, start) = name.strip_suffix(".seg")?.split_once('-')?;
     let parsed = (Epoch(u64::from_str_radix(epoch, 16).ok()?), start.parse().ok()?);
-    (self::name(parsed.0, parsed.1) == name).then_some(parsed)
+    // A later epoch must be possible, and no stream gets that long.
+    let possible = parsed.0.0 >> 32 < u64::from(u32::MAX) && parsed.1 < 1 << 62;
+    (possible && self::name(parsed.0, parsed.1) == name).then_some(parsed)
 }
 
 fn parse_sum_name(name: &str) -> Option<(Epoch, u64)> {

@@ -143,8 +143,9 @@ pub struct Spool {
 impl Spool {
     /// Opens the spool in `config.directory`, creating it if there is none. `now` and `unix_seconds` are the time.
     ///
-    /// After a restart of the machine, or when the last file is shorter than Redis has confirmed, a new epoch begins: the old
-    /// one may have lost its end, and new bytes must not stand at positions that Redis has seen.
+    /// After a restart of the machine, or when the last file is shorter than Redis has confirmed or its checksums reach, a new epoch
+    /// begins: the old one may have lost its end, new bytes must not stand at positions that Redis has seen, and must not complete
+    /// a line that lost its end.
     ///
     /// Segments are no larger than an eighth of the file system: disk comes back a segment at a time, and a line that waits for its
     /// end keeps one or two of them.
@@ -157,20 +158,21 @@ impl Spool {
         let mut segments: VecDeque<Segment> = opened.segments.into();
         let durable = config.sync != Sync::Never;
         let last = segments.back().copied();
-        let (file, segment) = if let Some(last) = last.filter(|last| !opened.restarted && !is_cut(last, acked)) {
-            (folder::reopen(&config.directory, last.epoch, last.start)?, last)
-        } else {
-            // The mark counts too: the segments that it is about may be gone.
-            let latest = last.map(|last| last.epoch).max(acked.map(|acked| acked.epoch));
-            let epoch = Epoch::after(latest, unix_seconds, fastrand::u32(..));
-            if last.is_some() {
-                log::info!("the spool {} begins epoch {epoch}: its end may be missing", config.directory.display());
-            }
-            let file = folder::create(&config.directory, &opened.folder, epoch, 0, durable)?;
-            let segment = Segment { epoch, start: 0, end: 0, acked: None };
-            segments.push_back(segment);
-            (file, segment)
-        };
+        let (file, segment) =
+            if let Some(last) = last.filter(|last| !opened.restarted && !opened.cut && !is_cut(last, acked)) {
+                (folder::reopen(&config.directory, last.epoch, last.start)?, last)
+            } else {
+                // The mark counts too: the segments that it is about may be gone.
+                let latest = last.map(|last| last.epoch).max(acked.map(|acked| acked.epoch));
+                let epoch = Epoch::after(latest, unix_seconds, fastrand::u32(..));
+                if last.is_some() {
+                    log::info!("the spool {} begins epoch {epoch}: its end may be missing", config.directory.display());
+                }
+                let file = folder::create(&config.directory, &opened.folder, epoch, 0, durable)?;
+                let segment = Segment { epoch, start: 0, end: 0, acked: None };
+                segments.push_back(segment);
+                (file, segment)
+            };
         folder::note_boot(&config.directory);
         let mut ages = age::Ages::default();
         ages.grew(segment.last(), now);

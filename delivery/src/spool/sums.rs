@@ -36,17 +36,18 @@ impl Sums {
         Self { entries }
     }
 
-    /// Takes back what was said of bytes that `segment` does not have any more: others may come to stand in their place.
-    pub fn fit(folder: &Path, segment: &Segment) -> io::Result<()> {
+    /// Takes back what was said of bytes that `segment` does not have any more: nothing is known against those that are left.
+    /// How many bytes are missing, at least.
+    pub fn fit(folder: &Path, segment: &Segment) -> io::Result<u64> {
         let sums = Self::load(folder, segment.epoch, segment.start);
         let (whole, rest) = (segment.bytes() / BLOCK_BYTES, segment.bytes() % BLOCK_BYTES);
         let fits = sums.entry(whole).is_some_and(|(length, _)| length as u64 <= rest);
         let entries = whole + u64::from(fits);
-        if sums.entries.len() as u64 <= entries {
-            return Ok(());
+        if sums.entries.len() as u64 > entries {
+            let file = File::options().write(true).open(folder::sum_path(folder, segment.epoch, segment.start))?;
+            file.set_len(entries * ENTRY_BYTES)?;
         }
-        let file = File::options().write(true).open(folder::sum_path(folder, segment.epoch, segment.start))?;
-        file.set_len(entries * ENTRY_BYTES)
+        Ok(sums.covered().saturating_sub(segment.bytes()))
     }
 
     /// How many bytes of `block` are covered, and by which sum.

@@ -143,19 +143,22 @@ fn bytes_before_a_cut_are_good() {
     }
 }
 
-/// The stream goes on where it was cut: the sums of what stood there before say nothing of what stands there now.
+/// A line may have lost its end there: what comes must not complete it.
 #[test]
-fn bytes_behind_a_cut_are_not_held_against_what_stood_there_before() {
-    let folder = folder();
-    let bytes = stream(10_000);
-    let path = summed(folder.path(), &bytes);
-    cut(&path, 5_000);
-    let (spool, mut writer) = open_large(folder.path());
-    assert_eq!(spool.opened().offset, 5_000);
-    put(&mut writer, &[b'n'; 6_000]);
-    drop((spool, writer));
-    let read: Vec<(bool, Vec<u8>)> = kinds(folder.path());
-    assert!(read == [(true, [&bytes[..5_000], &[b'n'; 6_000][..]].concat())], "a stretch counts as damaged");
+fn behind_a_cut_a_new_epoch_begins() {
+    for left in [0, 4096, 5000, 9_999] {
+        let folder = folder();
+        let bytes = stream(10_000);
+        let path = summed(folder.path(), &bytes);
+        cut(&path, left);
+        let name = path.file_name().expect("name").to_string_lossy().into_owned();
+        let first = Epoch(u64::from_str_radix(&name[..16], 16).expect("an epoch"));
+        let (spool, mut writer) = open_large(folder.path());
+        assert!(spool.opened().epoch > first && spool.opened().offset == 0, "{left}");
+        put(&mut writer, &[b'n'; 6_000]);
+        let expected = [(at(first, 0), bytes[..left as usize].to_vec()), (spool.opened(), vec![b'n'; 6_000])];
+        assert!(read_all(&spool, at(first, 0)) == expected, "{left}");
+    }
 }
 
 /// What a reader knows may be older than what is written beside it: before it condemns bytes it looks again.
