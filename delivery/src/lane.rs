@@ -36,6 +36,8 @@ pub struct Settled {
 pub struct Found {
     /// Records of whole batches.
     pub records: u64,
+    /// There were batches in doubt, and Redis has all of them: it takes pushes.
+    pub all: bool,
     /// A stretch of another batch: a late write of an earlier connection, which ended elsewhere, brought it. Its records were
     /// never confirmed before; whoever has the bytes has to count them.
     pub part: Option<Range<Position>>,
@@ -75,7 +77,8 @@ impl Lane {
     /// `cursor` and `at` differ when a cursor of an earlier life of the stream, or somebody else's, is carried on.
     pub fn resume(&mut self, cursor: impl AsRef<[u8]>, at: Position) -> Found {
         debug_assert!(self.flights.is_empty(), "resume with batches under way");
-        let mut found = Found { records: 0, part: None };
+        let all = self.doubts.last().is_some_and(|last| last.to <= at);
+        let mut found = Found { records: 0, all, part: None };
         for doubt in self.doubts.drain(..) {
             let begin = doubt.from.max(self.confirmed);
             if doubt.to <= at {
@@ -166,7 +169,7 @@ mod tests {
     }
 
     fn whole(records: u64) -> Found {
-        Found { records, part: None }
+        Found { records, all: false, part: None }
     }
 
     #[test]
@@ -211,7 +214,10 @@ mod tests {
         lane.sent(at(30), 3, 0, now);
         lane.sent(at(60), 3, 0, now);
         lane.lost();
-        assert_eq!(lane.resume(at(40).to_string(), at(40)), Found { records: 3, part: Some(at(30)..at(40)) });
+        assert_eq!(
+            lane.resume(at(40).to_string(), at(40)),
+            Found { records: 3, all: false, part: Some(at(30)..at(40)) }
+        );
         // Of a batch with repeats only what lies behind them is news.
         lane.sent(at(70), 3, 0, now);
         lane.taken(now);
@@ -219,7 +225,10 @@ mod tests {
         lane.resume(at(50).to_string(), at(50));
         lane.sent(at(90), 2, 2, now);
         lane.lost();
-        assert_eq!(lane.resume(at(80).to_string(), at(80)), Found { records: 0, part: Some(at(70)..at(80)) });
+        assert_eq!(
+            lane.resume(at(80).to_string(), at(80)),
+            Found { records: 0, all: false, part: Some(at(70)..at(80)) }
+        );
     }
 
     #[test]
@@ -233,5 +242,17 @@ mod tests {
         lane.sent(at(10), 4, 0, now);
         assert_eq!(lane.taken(now).map(|s| s.fresh), Some(4));
         assert_eq!(lane.resume(at(10).to_string(), at(10)), whole(0));
+    }
+
+    #[test]
+    fn that_redis_has_all_that_was_in_doubt_is_told() {
+        let now = Instant::now();
+        let mut lane = Lane::new(at(0), 2);
+        lane.resume("", at(0));
+        lane.sent(at(10), 4, 0, now);
+        lane.sent(at(20), 4, 0, now);
+        lane.lost();
+        assert_eq!(lane.resume(at(20).to_string(), at(20)), Found { records: 8, all: true, part: None });
+        assert_eq!(lane.resume(at(20).to_string(), at(20)), whole(0));
     }
 }

@@ -150,8 +150,12 @@ impl Pusher {
         let (at, origin) = self.place(&cursor)?;
         let found = self.lane.resume(&cursor, at);
         self.confirmed |= Position::parse(&cursor) == Some(at);
-        let part = found.part.map_or(Ok(0), |part| self.batcher.count(part)).map_err(Setback::Hold)?;
-        add(&self.shared.counters.duplicates_suppressed, found.records + part);
+        add(&self.shared.counters.duplicates_suppressed, found.records);
+        self.needs_proof &= !found.all;
+        if let Some(part) = found.part {
+            let part = self.batcher.count(part).map_err(Setback::Hold)?;
+            add(&self.shared.counters.duplicates_suppressed, part);
+        }
         self.batcher.seek(at, origin).map_err(Setback::Hold)?;
         self.batcher.count_from(at);
         if !self.needs_proof && !self.held {

@@ -30,8 +30,9 @@ fn some_torn() -> Pace {
     Pace { torn_every: 50, ..Pace::default() }
 }
 
+/// Mostly short, so that starts are hit too; sometimes long enough for segments to be freed.
 fn random_pause(longest: Duration) {
-    std::thread::sleep(longest.mul_f64(fastrand::f64()));
+    std::thread::sleep(longest.mul_f64(fastrand::f64().powi(2)));
 }
 
 #[test]
@@ -40,7 +41,7 @@ fn killed_at_random_moments() {
     let load = stage.load(some_torn());
     for _ in 0..rounds(100) {
         stage.bridge.launch();
-        random_pause(Duration::from_millis(60));
+        random_pause(Duration::from_millis(200));
         stage.bridge.kill9();
     }
     stage.bridge.start();
@@ -87,7 +88,7 @@ fn killed_together_with_redis() {
         let arrived = stage.redis.llen(KEY);
         stage.bridge.launch();
         stage.redis.wait_llen(KEY, arrived + 200, PATIENCE);
-        random_pause(Duration::from_millis(40));
+        random_pause(Duration::from_millis(200));
         if fastrand::bool() {
             stage.redis.kill9();
             random_pause(Duration::from_millis(5));
@@ -115,6 +116,27 @@ fn stopped_under_load() {
         stage.bridge.start();
     }
     assert_eq!(stage.bridge.said("SIGTERM: stopping").len() as u64, rounds(15));
+    stage.judge(&load.stop());
+}
+
+/// The stop does not wait for a Redis that hangs.
+#[test]
+fn stopped_while_redis_hangs() {
+    let mut stage = Stage::new(
+        |redis| redis,
+        |bridge| small_segments(bridge).set("redis.timeout-ms", 300).set("redis.connect-timeout-ms", 300),
+    );
+    let load = stage.load(some_torn());
+    for _ in 0..rounds(4) {
+        load.go_on(500);
+        stage.redis.sigstop();
+        load.go_on(500);
+        let start = Instant::now();
+        stage.bridge.term();
+        assert!(start.elapsed() < Duration::from_secs(3), "it took {:?} to stop", start.elapsed());
+        stage.redis.sigcont();
+        stage.bridge.start();
+    }
     stage.judge(&load.stop());
 }
 

@@ -6,7 +6,7 @@ use e2e::bridge::BridgeConfig;
 use e2e::child::{PATIENCE, Scene, until};
 use e2e::ledger::Ledger;
 use e2e::load::{Load, Pace};
-use e2e::pipe::Numbered;
+use e2e::pipe::{Numbered, PipeWriter};
 use e2e::proxy::{Mode, Proxy};
 use e2e::redis::{Redis, RedisSetup};
 use e2e::stage::{CURSOR, KEY, Stage};
@@ -118,6 +118,23 @@ fn replies_are_swallowed_four_in_flight() {
 #[test]
 fn replies_are_swallowed_sixteen_in_flight() {
     replies_are_swallowed(16);
+}
+
+/// Nothing is left to push: that Redis has everything is enough to say that it is back.
+#[test]
+fn the_last_reply_is_swallowed_and_nothing_follows() {
+    let (stage, proxy) = behind_proxy(|redis| redis, 4);
+    let mut writer = PipeWriter::open(&stage.bridge.fifo());
+    writer.write(&stage.records.record(0));
+    until("a first push", PATIENCE, || (stage.bridge.counter("pushed") == 1).then_some(()));
+    proxy.once(Mode::SwallowReplies(Duration::ZERO));
+    writer.write_all((1..40).map(|n| stage.records.record(n)));
+    stage.bridge.wait_said("is back after", 1);
+    stage.rest();
+    Ledger::new().sent(&stage.records, 0..40).judge(stage.redis.list(KEY)).assert_clean();
+    let status = stage.bridge.status();
+    assert!(status["connected"] == true && stage.bridge.counter("connected") == 1, "{status:#}");
+    assert!(stage.bridge.counter("duplicates_suppressed") > 0);
 }
 
 /// A connection dies with pushes on their way, the next one reads the cursor, and only then the pushes of the dead one arrive.

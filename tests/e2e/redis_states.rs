@@ -328,6 +328,33 @@ fn the_key_is_no_list_and_records_become_dead_letters() {
     assert!((1..=5).contains(&lines.len()), "{lines:#?}");
 }
 
+/// Killed while it parks what Redis refuses; and when it comes back, Redis takes records again.
+#[test]
+fn killed_while_refused_records_become_dead_letters() {
+    let mut stage = Stage::new(|redis| redis, |bridge| bridge.set("queue.on-refused", "dead-letter"));
+    let load = stage.load(Pace { torn_every: 7, ..pace() });
+    for round in 0..30 {
+        let letters = stage.bridge.dead_letters().len();
+        stage.redis.wait_llen(KEY, stage.redis.llen(KEY) + 100, PATIENCE);
+        stage.bridge.kill9();
+        stage.redis.cmd(&SPOIL);
+        let place = if round % 2 == 0 { "dead-letter-before-write" } else { "dead-letter-after-write" };
+        // Many enough to be in the midst of the refused ones.
+        stage.bridge.launch_with_fault(place, fastrand::u64(50..100));
+        stage.bridge.wait_exit(PATIENCE);
+        assert!(stage.bridge.dead_letters().len() >= letters + 30);
+        stage.redis.cmd(&MEND);
+        stage.bridge.start();
+    }
+    let sent = load.stop();
+    until("all records in the list or the dead letters", PATIENCE, || {
+        let all = stage.redis.llen(KEY) + stage.bridge.dead_letters().len();
+        (all >= usize::try_from(sent.count).expect("few") + sent.torn.len()).then_some(())
+    });
+    stage.rest();
+    judge_with_refused(&stage, &sent);
+}
+
 #[test]
 fn a_policy_that_may_evict_the_cursor_is_reported_once() {
     let stage = Stage::new(|redis: RedisSetup| redis.option("maxmemory-policy", "allkeys-lru"), |bridge| bridge);
