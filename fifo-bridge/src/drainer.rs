@@ -46,8 +46,8 @@ impl Rhythm {
         if !self.flowing {
             return Duration::ZERO;
         }
-        // An eighth of the pipe in one nap: from here on the pipe fills faster than people notice latency.
-        if bytes >= capacity / 8 { linger.min(BUSY) } else { linger }
+        // A burst begins like this: the next long nap could find the pipe full.
+        if bytes >= capacity / 64 { linger.min(BUSY) } else { linger }
     }
 
     /// The pipe was empty.
@@ -345,7 +345,7 @@ mod tests {
         rhythm.nothing();
         assert_eq!(rhythm.took(start + LINGER / 8, 100, PIPE, LINGER), LINGER);
         assert_eq!(rhythm.took(start + 2 * LINGER, 5_000, PIPE, LINGER), LINGER);
-        assert_eq!(rhythm.took(start + 3 * LINGER, PIPE / 8, PIPE, LINGER), BUSY);
+        assert_eq!(rhythm.took(start + 3 * LINGER, PIPE / 64, PIPE, LINGER), BUSY);
         rhythm.nothing();
         assert_eq!(rhythm.took(start + 9 * LINGER, 100, PIPE, LINGER), Duration::ZERO);
     }
