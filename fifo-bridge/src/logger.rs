@@ -34,8 +34,20 @@ impl Log for Stderr {
 
 /// Begins logging at `level`.
 pub fn start(level: LevelFilter) {
-    let prefixed = std::env::var_os("JOURNAL_STREAM").is_some();
+    let prefixed = journal_reads();
     // A second call finds the logger in place, which is the same one.
     let _ = log::set_boxed_logger(Box::new(Stderr { prefixed }));
     log::set_max_level(level);
+}
+
+/// The last line of a program that cannot go on, or an answer that is bad news.
+pub fn complain(text: &str) {
+    let prefix = if journal_reads() { "<3>" } else { "" };
+    let _ = std::io::stderr().lock().write_all(format!("{prefix}fifo-bridge: {text}\n").as_bytes());
+}
+
+/// True if standard error is what `$JOURNAL_STREAM` names: it is inherited by children that write elsewhere.
+fn journal_reads() -> bool {
+    let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
+    nix::sys::stat::fstat(std::io::stderr()).is_ok_and(|stat| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
 }

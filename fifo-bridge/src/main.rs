@@ -1,6 +1,6 @@
 //! The program fifo-bridge: see `fifo-bridge --help`.
 #![forbid(unsafe_code)]
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line program talks to its user")]
+#![expect(clippy::print_stdout, reason = "a command line program talks to its user")]
 
 use std::process::ExitCode;
 
@@ -9,7 +9,7 @@ use fifo_bridge::cli::{Cli, Command, Source};
 use fifo_bridge::daemon::{self, RunError};
 use fifo_bridge::fifo::FifoError;
 use fifo_bridge::settings::{ConfigError, Settings};
-use fifo_bridge::{check, status};
+use fifo_bridge::{check, logger, status};
 
 /// EX_CONFIG of sysexits.h: a unit says `RestartPreventExitStatus=78`.
 const BAD_CONFIGURATION: u8 = 78;
@@ -19,7 +19,7 @@ fn main() -> ExitCode {
         Command::Run(source) => with_settings(&source, |settings| match daemon::run(&source, settings) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("fifo-bridge: {error}");
+                logger::complain(&error.to_string());
                 match error {
                     RunError::Fifo(FifoError::Kind { .. } | FifoError::Unknown { .. }) => {
                         ExitCode::from(BAD_CONFIGURATION)
@@ -41,9 +41,9 @@ fn with_settings(source: &Source, then: impl FnOnce(Settings) -> ExitCode) -> Ex
     match source.load() {
         Ok(settings) => then(settings),
         Err(error) => {
-            eprintln!("fifo-bridge: {error}");
+            logger::complain(&error.to_string());
             if matches!(error, ConfigError::Unreadable { .. }) {
-                eprintln!("fifo-bridge: name another file with --config, or none at all to run on defaults");
+                logger::complain("name another file with --config, or none at all to run on defaults");
             }
             ExitCode::from(BAD_CONFIGURATION)
         }
@@ -60,7 +60,7 @@ fn checked(settings: &Settings, no_connect: bool) -> ExitCode {
         println!("{note}");
     }
     for fault in &findings.faults {
-        eprintln!("fifo-bridge: {fault}");
+        logger::complain(fault);
     }
     if findings.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -70,7 +70,7 @@ fn asked(settings: &Settings, json: bool) -> ExitCode {
         Ok(report) if json => println!("{report}"),
         Ok(report) => println!("{}", status::render(&report)),
         Err(error) => {
-            eprintln!("fifo-bridge: {error:#}");
+            logger::complain(&format!("{error:#}"));
             return ExitCode::FAILURE;
         }
     }
