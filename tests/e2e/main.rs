@@ -15,5 +15,6 @@ mod redis_states;
 mod rsyslog_conf;
 mod splice;
 mod spool_folder;
+mod systemd;
 mod tidy;
 mod workers;
