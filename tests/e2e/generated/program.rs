@@ -90,7 +90,10 @@ fn rest(page: &mut Page) {
         "`LISTEN_FDS`, `NOTIFY_SOCKET`, `WATCHDOG_USEC`",
         "Set by systemd: the pipe that it holds, where it wants to be told that the bridge is ready and what it does, and how often it wants a sign of life.",
     );
-    page.item("`JOURNAL_STREAM`", "If it names standard error, as systemd sets it, log lines carry their level for the journal.");
+    page.item(
+        "`JOURNAL_STREAM`",
+        "If it names standard error, as systemd sets it, log lines carry their level for the journal.",
+    );
     page.section("FILES");
     page.item(
         &format!("`{DEFAULT_FILE}`"),
