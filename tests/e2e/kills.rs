@@ -40,6 +40,14 @@ fn killed_at_random_moments() {
     let mut stage = Stage::new(|redis| redis, small_segments);
     let load = stage.load(some_torn());
     for _ in 0..rounds(100) {
+        stage.bridge.kill9();
+        // Each life cuts its batches elsewhere than the one before.
+        let sync = fastrand::choice(["none", "interval", "always"]).expect("three");
+        let (records, in_flight) = (fastrand::i64(1..100), fastrand::i64(1..16));
+        stage.bridge.reconfigure(|bridge| {
+            let bridge = bridge.set("spool.sync", sync).set("spool.sync-interval-ms", 10);
+            bridge.set("batch.records-max", records).set("queue.in-flight", in_flight)
+        });
         stage.bridge.launch();
         random_pause(Duration::from_millis(200));
         stage.bridge.kill9();
