@@ -75,7 +75,7 @@ pub const KEYS: &[Key] = &[
         "hold or dead-letter",
         true,
         "What to do when Redis will not take records into this list (WRONGTYPE, or no permission for the key): hold keeps them in the spool and tries again; \
-         dead-letter parks them.",
+         dead-letter parks them. A permission that is missing already when the bridge connects makes everything wait, with both.",
     ),
     key("batch.records-max", "1 to 4000", true, "Records in one push, at most."),
     key(
