@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 /// Zeros are written this many bytes at a time.
-const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// The disk below a journal.
 #[derive(Debug, Clone, Default)]
@@ -15,6 +15,7 @@ pub(super) struct Disk {
     pub faults: std::sync::Arc<super::tests::faults::Faults>,
 }
 
+#[cfg_attr(not(test), expect(clippy::unused_self, reason = "only a test has something in it"))]
 impl Disk {
     /// Writes all of `bytes` at `at`. After an error any part of it may be there.
     pub fn write(&self, file: &File, path: &Path, bytes: &[u8], at: u64) -> io::Result<()> {
@@ -38,19 +39,15 @@ impl Disk {
     pub fn sync(&self, file: &File, path: &Path) -> io::Result<()> {
         #[cfg(test)]
         self.faults.sync(path)?;
-        file.sync_data()?;
-        #[cfg(test)]
-        self.faults.synced(file, path);
-        Ok(())
+        let _ = path;
+        file.sync_data()
     }
 
     /// Forces the names in a folder to the disk.
     pub fn sync_folder(&self, folder: &File, path: &Path) -> io::Result<()> {
         #[cfg(test)]
         self.faults.sync(path)?;
-        folder.sync_all()?;
-        #[cfg(test)]
-        self.faults.synced_folder(path);
-        Ok(())
+        let _ = path;
+        folder.sync_all()
     }
 }

@@ -21,6 +21,7 @@ mod commit;
 mod disk;
 mod folder;
 pub mod format;
+pub mod frame;
 mod mark;
 mod reader;
 mod recovery;

@@ -75,6 +75,7 @@ impl Reader {
     }
 
     /// The next acknowledged frame; `None` if there is none for now.
+    #[expect(clippy::should_implement_trait, reason = "a frame borrows from its reader")]
     pub fn next(&mut self) -> Result<Option<Frame<'_>>, ReadError> {
         loop {
             let (segment, next, is_written) = self.journal.around(self.number);

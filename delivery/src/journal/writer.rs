@@ -175,7 +175,9 @@ impl Writer {
             [one] => &one.bytes,
             several => {
                 self.group.clear();
-                several.iter().for_each(|pending| self.group.extend_from_slice(&pending.bytes));
+                for pending in several.iter() {
+                    self.group.extend_from_slice(&pending.bytes);
+                }
                 &self.group
             }
         };

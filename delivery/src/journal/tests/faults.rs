@@ -59,8 +59,4 @@ impl Faults {
             None => Ok(()),
         }
     }
-
-    pub fn synced(&self, _file: &File, _path: &Path) {}
-
-    pub fn synced_folder(&self, _path: &Path) {}
 }
