@@ -122,6 +122,7 @@ pub(super) fn take_stock(directory: &Path) -> Result<Stock, JournalError> {
                     continue;
                 }
                 segment.first = found.first.unwrap_or(BEGIN);
+                segment.before = segment.first;
             }
             segment.end = HEADER_BYTES + found.end as u64;
             segment.after = found.after.max(segment.first);
@@ -177,7 +178,8 @@ pub(super) fn open(
             log::error!("the spool cannot sync {}: {error}", path.display());
         }
     }
-    let drained = |segment: &Segment| segment.after.lsn <= released.lsn || segment.end <= HEADER_BYTES;
+    // One without frames still says where the one before it ends.
+    let drained = |s: &Segment| s.after.lsn <= released.lsn || (s.end <= HEADER_BYTES && s.before.lsn <= released.lsn);
     let (gone, kept): (Vec<Segment>, Vec<Segment>) = stock.segments.iter().partition(|segment| drained(segment));
     let void = stock.void.iter().map(|number| (*number, config.segment_bytes + 1));
     free(&config, &mut stock.spares, gone.iter().map(|segment| (segment.number, segment.bytes)).chain(void.clone()));
