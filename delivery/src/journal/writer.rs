@@ -335,7 +335,8 @@ impl Writer {
             before: self.last.2,
             end: HEADER_BYTES,
             settled: HEADER_BYTES,
-            after: self.next,
+            // Without a frame it is where the one before has ended, whatever numbers were given out in vain.
+            after: self.last.2,
             bytes,
         };
         let mut state = locked(&journal.state);

@@ -4,6 +4,7 @@ mod basic;
 mod damage;
 mod failures;
 pub(super) mod faults;
+mod model;
 
 mod threads;
 
