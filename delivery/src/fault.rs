@@ -20,10 +20,28 @@ pub enum Place {
     DeadLetterBeforeWrite,
     DeadLetterAfterWrite,
     StartBeforeCursor,
+    JournalBeforeWrite,
+    JournalAfterWrite,
+    JournalAfterSync,
+    JournalBeforeRename,
+    JournalAfterRename,
+    JournalBeforeFree,
+    JournalAfterFree,
 }
 
 impl Place {
-    /// All places, for tests that walk through them.
+    /// The places of the journal, for tests that walk through them.
+    pub const JOURNAL: [Self; 7] = [
+        Self::JournalBeforeWrite,
+        Self::JournalAfterWrite,
+        Self::JournalAfterSync,
+        Self::JournalBeforeRename,
+        Self::JournalAfterRename,
+        Self::JournalBeforeFree,
+        Self::JournalAfterFree,
+    ];
+
+    /// The places that fifo-bridge passes, for tests that walk through them.
     pub const ALL: [Self; 13] = [
         Self::DrainBeforeSplice,
         Self::DrainAfterSplice,
@@ -56,6 +74,13 @@ impl Place {
             Self::DeadLetterBeforeWrite => "dead-letter-before-write",
             Self::DeadLetterAfterWrite => "dead-letter-after-write",
             Self::StartBeforeCursor => "start-before-cursor",
+            Self::JournalBeforeWrite => "journal-before-write",
+            Self::JournalAfterWrite => "journal-after-write",
+            Self::JournalAfterSync => "journal-after-sync",
+            Self::JournalBeforeRename => "journal-before-rename",
+            Self::JournalAfterRename => "journal-after-rename",
+            Self::JournalBeforeFree => "journal-before-free",
+            Self::JournalAfterFree => "journal-after-free",
         }
     }
 }
@@ -96,6 +121,6 @@ fn armed_place() -> Option<Place> {
         let wanted = std::env::var("FIFO_BRIDGE_FAULT").ok()?;
         let (name, count) = wanted.split_once(':')?;
         COUNT.store(count.parse().ok()?, std::sync::atomic::Ordering::Relaxed);
-        Place::ALL.into_iter().find(|place| place.name() == name)
+        Place::ALL.into_iter().chain(Place::JOURNAL).find(|place| place.name() == name)
     })
 }
