@@ -13,6 +13,7 @@ pub mod fault;
 pub mod lane;
 pub mod limits;
 pub mod link;
+pub mod outlet;
 pub mod position;
 pub mod push;
 pub mod resume;
