@@ -27,6 +27,12 @@ pub enum Place {
     JournalAfterRename,
     JournalBeforeFree,
     JournalAfterFree,
+    OutletBeforeFence,
+    OutletAfterFence,
+    OutletBeforeSpool,
+    OutletAfterSpool,
+    OutletBeforeRelease,
+    OutletAfterRelease,
 }
 
 impl Place {
@@ -39,6 +45,16 @@ impl Place {
         Self::JournalAfterRename,
         Self::JournalBeforeFree,
         Self::JournalAfterFree,
+    ];
+
+    /// The places that only an outlet passes, for tests that walk through them.
+    pub const OUTLET: [Self; 6] = [
+        Self::OutletBeforeFence,
+        Self::OutletAfterFence,
+        Self::OutletBeforeSpool,
+        Self::OutletAfterSpool,
+        Self::OutletBeforeRelease,
+        Self::OutletAfterRelease,
     ];
 
     /// The places that fifo-bridge passes, for tests that walk through them.
@@ -81,6 +97,12 @@ impl Place {
             Self::JournalAfterRename => "journal-after-rename",
             Self::JournalBeforeFree => "journal-before-free",
             Self::JournalAfterFree => "journal-after-free",
+            Self::OutletBeforeFence => "outlet-before-fence",
+            Self::OutletAfterFence => "outlet-after-fence",
+            Self::OutletBeforeSpool => "outlet-before-spool",
+            Self::OutletAfterSpool => "outlet-after-spool",
+            Self::OutletBeforeRelease => "outlet-before-release",
+            Self::OutletAfterRelease => "outlet-after-release",
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod journal;
 pub mod lane;
 pub mod limits;
 pub mod link;
+pub mod outlet;
 pub mod position;
 pub mod push;
 pub mod resume;
