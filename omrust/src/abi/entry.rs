@@ -29,7 +29,7 @@ pub unsafe extern "C" fn modInit(
 ) -> c_int {
     silence_panics();
     let loaded = guard("modInit", || {
-        if requested != OMOD_INTERFACE as c_int {
+        if requested != OMOD_INTERFACE {
             let text = format!(
                 "omrust: rsyslogd wants module interface {requested}, this module has {OMOD_INTERFACE}: not loaded"
             );
@@ -55,7 +55,7 @@ pub unsafe extern "C" fn modInit(
     if code == OMOD_OK {
         // SAFETY: rsyslogd gave places for both.
         unsafe {
-            *provided = OMOD_INTERFACE as c_int;
+            *provided = OMOD_INTERFACE;
             *query = Some(query_entry_point);
         }
     }
@@ -106,14 +106,14 @@ unsafe extern "C" fn mod_get_id(id: *mut *mut c_void) -> c_int {
 
 unsafe extern "C" fn get_type(kind: *mut c_int) -> c_int {
     // SAFETY: rsyslogd gives a place.
-    unsafe { *kind = OMOD_TYPE_OUTPUT as c_int };
+    unsafe { *kind = OMOD_TYPE_OUTPUT };
     OMOD_OK
 }
 
 unsafe extern "C" fn get_keep_type(kind: *mut c_int) -> c_int {
     // A Rust library must not be unloaded: it has thread-local values, and perhaps threads.
     // SAFETY: rsyslogd gives a place.
-    unsafe { *kind = OMOD_KEEP as c_int };
+    unsafe { *kind = OMOD_KEEP };
     OMOD_OK
 }
 
@@ -124,7 +124,7 @@ unsafe extern "C" fn get_mod_cnf_name(name: *mut *const c_char) -> c_int {
 }
 
 unsafe extern "C" fn is_compatible_with_feature(feature: c_int) -> c_int {
-    if feature == OMOD_FEATURE_REPEATED_MSG as c_int { OMOD_OK } else { OMOD_INCOMPATIBLE }
+    if feature == OMOD_FEATURE_REPEATED_MSG { OMOD_OK } else { OMOD_INCOMPATIBLE }
 }
 
 unsafe extern "C" fn begin_cnf_load(cnf: *mut *mut c_void, _rsconf: *mut c_void) -> c_int {

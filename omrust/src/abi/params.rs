@@ -28,7 +28,7 @@ fn block() -> &'static OmodDescrBlock {
             .map(|parameter| OmodDescr {
                 name: CString::new(parameter.name).expect("names have no NUL").into_raw().cast_const(),
                 // Numbers, sizes and switches are read here, so that each error says what is allowed.
-                type_: if parameter.several { OMOD_PARAM_ARRAY as i32 } else { OMOD_PARAM_STRING as i32 },
+                type_: if parameter.several { OMOD_PARAM_ARRAY } else { OMOD_PARAM_STRING },
                 flags: 0,
             })
             .collect();
@@ -119,7 +119,7 @@ impl Request {
             for (index, template) in templates.iter().enumerate() {
                 let name = CString::new(*template).ok()?;
                 let name: *mut c_char = libc::strdup(name.as_ptr());
-                let options = OMOD_NO_TEMPLATE_OPTIONS as i32;
+                let options = OMOD_NO_TEMPLATE_OPTIONS;
                 if (host.omsr_set_entry)(request.0, index as i32, name, options) != OMOD_OK {
                     return None;
                 }

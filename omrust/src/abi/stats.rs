@@ -140,7 +140,7 @@ impl Stats {
                 let name = CString::new(name).ok()?;
                 let counter = counter(&stats.counters).as_ptr().cast::<c_void>();
                 let flags = if resettable { OMOD_COUNTER_RESETTABLE as i8 } else { 0 };
-                interface.add_counter?(stats.object, name.as_ptr().cast(), OMOD_COUNTER_U64 as c_int, flags, counter);
+                interface.add_counter?(stats.object, name.as_ptr().cast(), OMOD_COUNTER_U64, flags, counter);
             }
             functions.ConstructFinalize?(stats.object);
         }

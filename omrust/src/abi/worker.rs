@@ -11,6 +11,7 @@ use super::host::host;
 use super::instance::{self, Instance};
 use super::sys::{OMOD_DATAFAIL, OMOD_ERROR, OMOD_OK, OMOD_SUSPENDED, OmodParam};
 use crate::messages::{Messages, Texts};
+use crate::settings::Key;
 
 /// What rsyslogd's worker pointer points at.
 pub struct Worker {
@@ -127,9 +128,15 @@ impl Worker {
         outlet.commit(&Messages::new(texts, self.instance.action.route()), &|| self.is_interrupted())
     }
 
+    /// Parks the one message of a batch, which nobody can handle. Without a folder for it rsyslog is told that it failed.
     fn park(&self, texts: &Rendered<'_>) -> Outcome {
-        let _ = texts;
-        Outcome::Refused
+        let action = &self.instance.action;
+        let list = match (&action.settings().key, texts.text(0, texts.templates - 1)) {
+            (Key::List(list), _) => list.clone(),
+            (Key::Template { .. }, name) => String::from_utf8_lossy(name).into_owned(),
+        };
+        let outlet = self.outlet.lock().unwrap_or_else(PoisonError::into_inner);
+        outlet.set_aside(&list, "handling it failed twice", texts.text(0, 0))
     }
 
     /// `tryResume`: 0 if the next batch has somewhere to go.

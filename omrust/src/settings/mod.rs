@@ -111,11 +111,10 @@ impl Settings {
     /// The templates that the action needs, in the order in which their texts come: the record; then what tells the list or the lane.
     pub fn templates(&self) -> Vec<&str> {
         let mut templates = vec![self.template.as_str()];
-        match (&self.key, &self.lane_template) {
-            (Key::Template { template, .. }, _) => templates.push(template),
-            (Key::List(_), Some(template)) => templates.push(template),
-            (Key::List(_), None) => {}
-        }
+        templates.extend(match &self.key {
+            Key::Template { template, .. } => Some(template.as_str()),
+            Key::List(_) => self.lane_template.as_deref(),
+        });
         templates
     }
 }

@@ -130,7 +130,6 @@ fn side(values: &Values, remarks: &mut Vec<String>, errors: &mut Vec<String>) ->
         return side;
     }
     match values.switch("userpush", errors) {
-        Some(true) => Side::Right,
         Some(false) => Side::Left,
         None if queue && !values.has("push") && !values.has("userpush") => {
             remarks.push(
@@ -139,7 +138,7 @@ fn side(values: &Values, remarks: &mut Vec<String>, errors: &mut Vec<String>) ->
             );
             Side::Left
         }
-        None => Side::Right,
+        Some(true) | None => Side::Right,
     }
 }
 
