@@ -106,6 +106,22 @@ impl Worker {
         }
     }
 
+    /// Parks a record that the host could not even hand in. [`Outcome::Refused`] if there is no folder for it.
+    pub fn set_aside(&self, list: &str, detail: &str, record: &[u8]) -> Outcome {
+        let core = &self.core;
+        if core.config.dead_letters.is_none() {
+            return Outcome::Refused;
+        }
+        let end = core.numbers(1) + 1;
+        match core.park(list, detail, core.epoch(), std::iter::once((end, record))) {
+            Ok(()) => Outcome::Done,
+            Err(error) => {
+                core.trouble(&Trouble::Away { text: format!("the dead letters: {error}") });
+                Outcome::Later
+            }
+        }
+    }
+
     /// True if there is a connection or one may be tried. Asks nobody.
     pub fn ready(&self) -> bool {
         self.sender.port.is_open() || self.sender.port.is_due(Instant::now())
