@@ -6,8 +6,11 @@
 
 pub mod bridge;
 pub mod child;
+pub mod daemon;
+pub mod host;
 pub mod ledger;
 pub mod load;
+pub mod matrix;
 pub mod monitor;
 pub mod mount;
 pub mod pipe;
