@@ -16,5 +16,8 @@ pub mod mount;
 pub mod pipe;
 pub mod proxy;
 pub mod redis;
+pub mod relp;
 pub mod rsyslog;
+pub mod sender;
 pub mod stage;
+pub mod tcp;
