@@ -13,6 +13,7 @@ pub mod load;
 pub mod matrix;
 pub mod monitor;
 pub mod mount;
+pub mod native;
 pub mod pipe;
 pub mod proxy;
 pub mod redis;

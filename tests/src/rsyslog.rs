@@ -5,8 +5,8 @@ use std::fs;
 use std::io::{BufWriter, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
@@ -114,11 +114,16 @@ impl RsyslogdSetup {
 
     /// Starts it and waits until it runs and listens.
     pub fn start(self) -> Rsyslogd {
-        let config = self.write();
-        let pid_file = self.scene.file(&format!("{}.pid", self.name));
-        let mut rsyslogd = Rsyslogd { setup: self, config, pid_file, child: None, daemon: None };
+        let mut rsyslogd = self.prepare();
         rsyslogd.start();
         rsyslogd
+    }
+
+    /// Writes the configuration file, but starts nothing yet.
+    pub fn prepare(self) -> Rsyslogd {
+        let config = self.write();
+        let pid_file = self.scene.file(&format!("{}.pid", self.name));
+        Rsyslogd { setup: self, config, pid_file, child: None, daemon: None }
     }
 }
 
@@ -232,18 +237,27 @@ impl Rsyslogd {
 
     /// SIGTERM, then waits until it has ended.
     pub fn term(&mut self) {
-        self.term_within(PATIENCE);
+        assert!(self.try_term(PATIENCE), "rsyslogd {} does not end", self.setup.name);
     }
 
-    /// SIGTERM, then waits at most so long until it has ended. A daemon's status is nobody's to know.
-    pub fn term_within(&mut self, limit: Duration) -> Option<ExitStatus> {
+    /// SIGTERM. Whether it has ended within this time.
+    pub fn try_term(&mut self, limit: Duration) -> bool {
         self.signal(Signal::SIGTERM);
-        match &mut self.daemon {
-            Some(daemon) => {
-                daemon.wait(limit);
-                None
+        let start = Instant::now();
+        while !self.ended() {
+            if start.elapsed() >= limit {
+                return false;
             }
-            None => Some(self.child().wait(limit)),
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        true
+    }
+
+    /// Whether it has ended.
+    pub fn ended(&mut self) -> bool {
+        match &self.daemon {
+            Some(daemon) => daemon.ended(),
+            None => self.child().ended().is_some(),
         }
     }
 

@@ -151,7 +151,9 @@ impl Senders {
         let count = |talk: &Talk| (talk.sent.load(Ordering::Relaxed), talk.again.load(Ordering::Relaxed));
         let runs = self.parts.iter().map(|(job, talk, _)| {
             let (sent, again) = count(talk);
-            RunSent { run: job.run.clone(), numbers: job.numbers.start..job.numbers.start + sent, again }
+            let acked = if matches!(job.way, Way::Relp(_)) { talk.acked.load(Ordering::Relaxed) } else { sent };
+            let (start, run) = (job.numbers.start, job.run.clone());
+            RunSent { run, numbers: start..start + sent, acked: start..start + acked, again }
         });
         Sent { runs: runs.collect() }
     }
@@ -172,12 +174,14 @@ pub struct RunSent {
     pub run: String,
     /// The records.
     pub numbers: Range<u64>,
+    /// Those that rsyslogd has answered for; all of them where it gives no answers.
+    pub acked: Range<u64>,
     /// How many of them it sent once more, because nobody had answered for them.
     pub again: u64,
 }
 
 /// What all senders have sent.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Sent {
     /// By run.
     pub runs: Vec<RunSent>,
@@ -192,6 +196,21 @@ impl Sent {
     /// Records that were sent more than once.
     pub fn again(&self) -> u64 {
         self.runs.iter().map(|run| run.again).sum()
+    }
+
+    /// What came after all other senders had ended.
+    pub fn add(&mut self, more: Self) {
+        self.runs.extend(more.runs);
+    }
+
+    /// Records that rsyslogd has not answered for.
+    pub fn unanswered(&self) -> u64 {
+        self.runs.iter().map(|run| run.numbers.end - run.acked.end).sum()
+    }
+
+    /// A ledger that expects what rsyslogd has answered for. The others may be there or not: they are foreign to it.
+    pub fn acked_ledger(&self) -> Ledger {
+        self.runs.iter().fold(Ledger::new(), |ledger, run| ledger.sent_numbers(&run.run, run.acked.clone()))
     }
 
     /// A ledger that expects all of them, each run in its order.
