@@ -7,8 +7,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
-use crate::child::{PATIENCE, until};
 use crate::ledger::Ledger;
 use crate::load::Pace;
 use crate::relp;
@@ -112,16 +112,20 @@ impl Senders {
         self.parts.iter().map(|(_, talk, _)| of(talk)).sum()
     }
 
-    /// Waits until `more` records were sent (or answered) from now on.
+    /// Waits until `more` records were sent (or answered) from now on. False if that is not so in time.
     #[track_caller]
-    pub fn go_on(&self, more: u64) {
-        let goal = self.done() + more;
-        until("the senders to go on", PATIENCE, || {
+    pub fn try_go_on(&self, more: u64, limit: Duration) -> bool {
+        let (goal, start) = (self.done() + more, Instant::now());
+        while self.done() < goal {
             for (job, _, thread) in &self.parts {
                 assert!(thread.as_ref().is_some_and(|t| !t.is_finished()), "the sender {} ended", job.run);
             }
-            (self.done() >= goal).then_some(())
-        });
+            if start.elapsed() >= limit {
+                return false;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        true
     }
 
     /// Waits until all that they have to send is sent (and answered).

@@ -299,7 +299,8 @@ fn configuration(
     scene: &Scene,
     statistics: &Statistics,
 ) -> String {
-    let mut lines = vec![format!("global(workDirectory=\"{WORK}\" processInternalMessages=\"on\")"), statistics.module()];
+    let mut lines =
+        vec![format!("global(workDirectory=\"{WORK}\" processInternalMessages=\"on\")"), statistics.module()];
     let relp = matches!(plan.way, Way::Relp(_));
     // imrelp hands over to the main queue's worker or, where that is of type Direct, to the rules themselves.
     let queue = match plan.queue {

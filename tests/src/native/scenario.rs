@@ -135,7 +135,16 @@ impl Scenario {
         let (name, who) = (self.name, door.name);
         match step {
             Step::Send(runs) => rig.send(runs),
-            Step::Sent(more) => rig.senders.as_ref().expect("somebody sends").go_on(more),
+            Step::Sent(more) => {
+                let senders = rig.senders.as_ref().expect("somebody sends");
+                let limit = if door.control { CONTROL_PATIENCE } else { PATIENCE };
+                let goes_on = senders.try_go_on(more, limit);
+                assert!(
+                    goes_on || door.control,
+                    "{name} with {who}: nobody can send at step {index}\n{}",
+                    rig.messages()
+                );
+            }
             Step::Finish => rig.finish(),
             Step::Taken => rig.taken(),
             Step::Flow(more) => {
