@@ -84,6 +84,8 @@ pub struct Outcome {
     pub again: u64,
     /// Whether the order is rsyslog's promise here: not with several workers.
     pub ordered: bool,
+    /// How often nothing could be sent, or nothing arrived, where it should have.
+    pub stalled: u32,
     /// How long rsyslogd took to end; `None` if it had to be killed.
     pub stopped: Option<Duration>,
     /// What rsyslogd said.
@@ -117,10 +119,13 @@ impl Scenario {
     /// Runs it with `door`.
     pub fn run(&self, door: &Door) -> Outcome {
         let mut rig = Rig::start(&self.plan, door);
+        let mut stalled = 0;
         for (index, step) in self.steps.iter().enumerate() {
-            self.step(&mut rig, door, index, *step);
+            stalled += u32::from(!self.step(&mut rig, door, index, *step));
         }
-        self.end(rig, door)
+        let mut outcome = self.end(rig, door);
+        outcome.stalled = stalled;
+        outcome
     }
 
     /// Everything must be right with `door`.
@@ -131,7 +136,8 @@ impl Scenario {
         assert!(outcome.stopped.is_some(), "{} with {}: rsyslogd does not end", self.name, door.name);
     }
 
-    fn step(&self, rig: &mut Rig, door: &Door, index: usize, step: Step) {
+    /// False if records stood still, which only the control may let them do.
+    fn step(&self, rig: &mut Rig, door: &Door, index: usize, step: Step) -> bool {
         let (name, who) = (self.name, door.name);
         match step {
             Step::Send(runs) => rig.send(runs),
@@ -144,6 +150,7 @@ impl Scenario {
                     "{name} with {who}: nobody can send at step {index}\n{}",
                     rig.messages()
                 );
+                return goes_on;
             }
             Step::Finish => rig.finish(),
             Step::Taken => rig.taken(),
@@ -155,6 +162,7 @@ impl Scenario {
                     "{name} with {who}: nothing arrives at step {index}\n{}",
                     rig.messages()
                 );
+                return flows;
             }
             Step::Last(time) => std::thread::sleep(time),
             Step::KillRedis => rig.redis.kill9(),
@@ -171,6 +179,7 @@ impl Scenario {
             Step::Start => rig.start_rsyslogd(),
             Step::Do(what) => what(rig),
         }
+        true
     }
 
     fn end(&self, mut rig: Rig, door: &Door) -> Outcome {
@@ -193,7 +202,7 @@ impl Scenario {
         let acked_lost = rig.sent.acked_ledger().judge(&elements).lost.count;
         let ordered = !matches!(self.plan.queue, Queue::Memory { workers: 2.., .. });
         let (unanswered, again) = (rig.sent.unanswered(), rig.sent.again());
-        Outcome { verdict, acked_lost, unanswered, again, ordered, stopped, messages: rig.messages() }
+        Outcome { verdict, acked_lost, unanswered, again, ordered, stalled: 0, stopped, messages: rig.messages() }
     }
 }
 
