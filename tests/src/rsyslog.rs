@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
+use crate::cc::slow_sync;
 use crate::child::{Guarded, PATIENCE, Scene, listening, until};
 use crate::daemon::Daemon;
 use crate::host::Host;
@@ -27,7 +28,7 @@ pub struct RsyslogdSetup {
     program: PathBuf,
     host: Option<Host>,
     modules: Vec<PathBuf>,
-    preload: Option<PathBuf>,
+    environment: Vec<(&'static str, OsString)>,
     daemon: bool,
     text: String,
     ports: Vec<u16>,
@@ -79,10 +80,11 @@ impl RsyslogdSetup {
         self
     }
 
-    /// A library to put before all others (`LD_PRELOAD`).
+    /// Each of its syncs takes so many microseconds longer.
     #[must_use]
-    pub fn preload(mut self, library: &Path) -> Self {
-        self.preload = Some(library.to_path_buf());
+    pub fn slow_sync(mut self, microseconds: u32) -> Self {
+        self.environment.push(("LD_PRELOAD", slow_sync().into()));
+        self.environment.push(("SLOW_SYNC_US", microseconds.to_string().into()));
         self
     }
 
@@ -146,7 +148,7 @@ impl Rsyslogd {
             program: RSYSLOGD.into(),
             host: None,
             modules: Vec::new(),
-            preload: None,
+            environment: Vec::new(),
             daemon: false,
             text: String::new(),
             ports: Vec::new(),
@@ -173,9 +175,7 @@ impl Rsyslogd {
             None if !setup.modules.is_empty() => _ = command.arg("-M").arg(join(&setup.modules)),
             None => {}
         }
-        if let Some(library) = &setup.preload {
-            command.env("LD_PRELOAD", library);
-        }
+        command.envs(setup.environment.iter().map(|(name, value)| (name, value)));
         self.child = Some(setup.scene.spawn(&setup.name, command));
         self.daemon = None;
     }

@@ -53,8 +53,8 @@ pub struct Plan {
     pub daemon: bool,
     /// Which rsyslogd.
     pub host: Option<Host>,
-    /// A library to put before all others.
-    pub preload: Option<PathBuf>,
+    /// Each sync of rsyslogd takes so many microseconds longer.
+    pub slow_sync: u32,
     /// How fast each sender is.
     pub pace: Pace,
 }
@@ -72,7 +72,7 @@ impl Default for Plan {
             password: None,
             daemon: false,
             host: None,
-            preload: None,
+            slow_sync: 0,
             pace: Pace::default(),
         }
     }
@@ -145,8 +145,8 @@ impl Rig {
         if plan.daemon {
             setup = setup.daemon();
         }
-        if let Some(library) = &plan.preload {
-            setup = setup.preload(library);
+        if plan.slow_sync > 0 {
+            setup = setup.slow_sync(plan.slow_sync);
         }
         scene.watch_log(scene.file("messages"));
         let rsyslogd = setup.prepare();
