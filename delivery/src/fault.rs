@@ -20,11 +20,18 @@ pub enum Place {
     DeadLetterBeforeWrite,
     DeadLetterAfterWrite,
     StartBeforeCursor,
+    OutletBeforeFence,
+    OutletAfterFence,
 }
 
 impl Place {
+    /// True for those that only an outlet passes.
+    pub fn is_of_the_outlet(self) -> bool {
+        matches!(self, Self::OutletBeforeFence | Self::OutletAfterFence)
+    }
+
     /// All places, for tests that walk through them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::DrainBeforeSplice,
         Self::DrainAfterSplice,
         Self::DrainBeforeRotate,
@@ -38,6 +45,8 @@ impl Place {
         Self::DeadLetterBeforeWrite,
         Self::DeadLetterAfterWrite,
         Self::StartBeforeCursor,
+        Self::OutletBeforeFence,
+        Self::OutletAfterFence,
     ];
 
     /// The name that the environment variable uses.
@@ -56,6 +65,8 @@ impl Place {
             Self::DeadLetterBeforeWrite => "dead-letter-before-write",
             Self::DeadLetterAfterWrite => "dead-letter-after-write",
             Self::StartBeforeCursor => "start-before-cursor",
+            Self::OutletBeforeFence => "outlet-before-fence",
+            Self::OutletAfterFence => "outlet-after-fence",
         }
     }
 }

@@ -2,7 +2,7 @@
 //! list exactly once, and where bytes wait on disk until it has.
 //!
 //! Decisions are plain values that take events and `now` ([`lane`], [`retry`], [`resume`]); files
-//! and sockets are one layer further out ([`spool`], [`link`], [`dead_letter`]). The crate knows
+//! and sockets are one layer further out ([`spool`], [`link`], [`wire`], [`dead_letter`]). The crate knows
 //! neither rsyslog nor pipes, and it has no `unsafe`. The promise it serves is in `docs/DELIVERY.md`.
 #![forbid(unsafe_code)]
 
@@ -13,8 +13,10 @@ pub mod fault;
 pub mod lane;
 pub mod limits;
 pub mod link;
+pub mod outlet;
 pub mod position;
 pub mod push;
 pub mod resume;
 pub mod retry;
 pub mod spool;
+pub mod wire;

@@ -1,13 +1,15 @@
 //! The connection to Redis. The only file that names the redis crate.
 //!
-//! The crate does addresses, login, databases and the reading of replies; what is pushed is packed by [`crate::push`].
+//! The crate reads addresses in all their forms. The socket is our own: [`crate::wire`] says why.
 
-use std::time::Duration;
+use std::io;
+use std::time::{Duration, Instant};
 
-use redis::{Client, Connection, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError, Value};
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 
 use crate::error::Trouble;
-use crate::push::{self, Names, Reply};
+use crate::push::{self, Names, NotAReply, Reply};
+use crate::wire::{Broken, Patience, Wire};
 
 /// Where Redis is and how to get in. Cheap to clone.
 #[derive(Clone)]
@@ -111,44 +113,66 @@ fn host_and_port(server: &str, default: u16) -> Result<(String, u16), String> {
 
 /// A connection that is logged in.
 pub struct Link {
-    connection: Connection,
+    wire: Wire,
+    timeout: Duration,
 }
 
 impl Link {
     /// Connects and logs in, within the endpoint's time.
     pub fn connect(endpoint: &Endpoint) -> Result<Self, Trouble> {
-        let client = Client::open(endpoint.info.clone()).map_err(|e| trouble(&e, true))?;
-        let connection = client.get_connection_with_timeout(endpoint.connect_timeout).map_err(|e| trouble(&e, true))?;
-        let timeout = Some(endpoint.timeout);
-        connection.set_read_timeout(timeout).map_err(|e| trouble(&e, true))?;
-        connection.set_write_timeout(timeout).map_err(|e| trouble(&e, true))?;
-        let mut link = Self { connection };
-        link.ask(&["PING"])?;
+        Self::connect_unless(endpoint, &|| false)
+    }
+
+    /// Connects and logs in, within the endpoint's time, unless `interrupted`.
+    pub fn connect_unless(endpoint: &Endpoint, interrupted: &dyn Fn() -> bool) -> Result<Self, Trouble> {
+        let patience = Patience { deadline: Instant::now() + endpoint.connect_timeout, interrupted };
+        let wire = match endpoint.info.addr() {
+            ConnectionAddr::Tcp(host, port) => Wire::tcp(host, *port, patience),
+            ConnectionAddr::Unix(path) => Wire::unix(path, patience),
+            other => return Err(Trouble::Away { text: format!("{other} cannot be connected to") }),
+        };
+        let mut link = Self { wire: wire.map_err(|error| away(&error))?, timeout: endpoint.timeout };
+        for command in login(&endpoint.info) {
+            link.ask_within(&command.iter().map(String::as_str).collect::<Vec<_>>(), patience)?;
+        }
         Ok(link)
     }
 
-    /// Sends packed commands.
+    /// Sends packed commands, within the endpoint's time.
     pub fn send(&mut self, packed: &[u8]) -> Result<(), Trouble> {
-        self.connection.send_packed_command(packed).map_err(|e| trouble(&e, false))
+        self.send_within(packed, Patience::of(self.timeout))
     }
 
-    /// Waits for the next reply.
+    /// Sends packed commands while `patience` lasts. After an error the connection is of no more use.
+    pub fn send_within(&mut self, packed: &[u8], patience: Patience<'_>) -> Result<(), Trouble> {
+        self.wire.send(packed, patience).map_err(|error| away(&error))
+    }
+
+    /// Waits for the next reply, within the endpoint's time.
     pub fn receive(&mut self) -> Result<Reply, Trouble> {
-        match self.connection.recv_response() {
-            Ok(value) => Ok(reply(value)),
-            Err(error) if error.is_io_error() || error.code().is_none() => Err(trouble(&error, false)),
-            Err(error) => Ok(error_reply(&error)),
-        }
+        self.receive_within(Patience::of(self.timeout))
+    }
+
+    /// Waits for the next reply while `patience` lasts. After an error the connection is of no more use.
+    pub fn receive_within(&mut self, patience: Patience<'_>) -> Result<Reply, Trouble> {
+        self.wire.receive(patience).map_err(|broken| match broken {
+            Broken::Io(error) => away(&error),
+            Broken::NotAReply(NotAReply(bytes)) => {
+                Trouble::Away { text: format!("what answers is not redis, it says {bytes}") }
+            }
+        })
     }
 
     /// Asks one question while nothing else is under way. An error answer is an `Err`.
     pub fn ask(&mut self, command: &[&str]) -> Result<Reply, Trouble> {
-        let mut packed = redis::Cmd::new();
-        for word in command {
-            packed.arg(*word);
-        }
-        self.send(&packed.get_packed_command())?;
-        match self.receive()? {
+        self.ask_within(command, Patience::of(self.timeout))
+    }
+
+    fn ask_within(&mut self, command: &[&str], patience: Patience<'_>) -> Result<Reply, Trouble> {
+        let mut packed = Vec::new();
+        push::command(&mut packed, command);
+        self.send_within(&packed, patience)?;
+        match self.receive_within(patience)? {
             Reply::Error { code, text } => Err(Trouble::Answered { code, text, connecting: true }),
             answer => Ok(answer),
         }
@@ -189,36 +213,25 @@ pub fn may_drop_cursor(policy: &str) -> bool {
     policy.starts_with("allkeys")
 }
 
-fn reply(value: Value) -> Reply {
-    match value {
-        Value::Nil => Reply::Nil,
-        Value::Int(number) => Reply::Number(number),
-        Value::BulkString(bytes) => Reply::Bytes(bytes),
-        Value::Array(many) => Reply::Many(many.into_iter().map(reply).collect()),
-        Value::SimpleString(_) | Value::Okay => Reply::Status,
-        Value::ServerError(error) => error_reply(&error.into()),
-        other => Reply::Other(format!("{other:?}")),
+/// The commands that log in, and one that tells whether Redis takes commands.
+fn login(info: &ConnectionInfo) -> Vec<Vec<String>> {
+    let settings = info.redis_settings();
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    let mut commands = Vec::new();
+    match (settings.username(), settings.password()) {
+        (Some(user), password) => commands.push(words(&["AUTH", user, password.unwrap_or_default()])),
+        (None, Some(password)) => commands.push(words(&["AUTH", password])),
+        (None, None) => {}
     }
+    if settings.db() != 0 {
+        commands.push(words(&["SELECT", &settings.db().to_string()]));
+    }
+    commands.push(words(&["PING"]));
+    commands
 }
 
-fn error_reply(error: &RedisError) -> Reply {
-    Reply::Error { code: error.code().unwrap_or("ERR").to_owned(), text: error.detail().unwrap_or_default().to_owned() }
-}
-
-fn trouble(error: &RedisError, connecting: bool) -> Trouble {
-    match error.code() {
-        Some(code) if !error.is_io_error() => {
-            Trouble::Answered { code: code.to_owned(), text: error.detail().unwrap_or_default().to_owned(), connecting }
-        }
-        // The crate keeps the server's words to itself.
-        _ if error.kind() == ErrorKind::AuthenticationFailed => Trouble::Answered {
-            code: "WRONGPASS".into(),
-            text: "the user or the password is not accepted".into(),
-            connecting,
-        },
-        _ if error.is_timeout() => Trouble::Away { text: "no answer in time".into() },
-        _ => Trouble::Away { text: error.to_string() },
-    }
+fn away(error: &io::Error) -> Trouble {
+    Trouble::Away { text: error.to_string() }
 }
 
 #[cfg(test)]

@@ -1,30 +1,7 @@
 //! What Redis' replies to a push mean.
 
+use super::reply::Reply;
 use crate::error::Trouble;
-
-/// One reply, reduced to what the push needs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reply {
-    /// `+OK`, `+QUEUED` and their like.
-    Status,
-    /// A number.
-    Number(i64),
-    /// A string.
-    Bytes(Vec<u8>),
-    /// No value.
-    Nil,
-    /// Several replies.
-    Many(Vec<Reply>),
-    /// An error, first word and rest.
-    Error {
-        /// The first word.
-        code: String,
-        /// The rest.
-        text: String,
-    },
-    /// Anything else.
-    Other(String),
-}
 
 /// What became of a push.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -107,6 +107,14 @@ fn eval(out: &mut Vec<u8>, script: &[u8], names: &Names, side: Side, (from, to):
     argument(out, side.command());
 }
 
+/// Appends any other command.
+pub fn command(out: &mut Vec<u8>, words: &[&str]) {
+    head(out, b'*', words.len());
+    for word in words {
+        argument(out, word.as_bytes());
+    }
+}
+
 /// Appends a move of the cursor alone, for a stretch of the stream that held no record for this list.
 pub fn advance(out: &mut Vec<u8>, names: &Names, (from, to): (impl AsRef<[u8]>, &str)) {
     head(out, b'*', 6);

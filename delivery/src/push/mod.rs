@@ -37,6 +37,8 @@
 
 mod answer;
 mod command;
+mod reply;
 
-pub use answer::{Answer, Reply, answer, rehearsed};
-pub use command::{Names, REHEARSAL_REPLIES, Side, advance, push, rehearsal, replies};
+pub use answer::{Answer, answer, rehearsed};
+pub use command::{Names, REHEARSAL_REPLIES, Side, advance, command, push, rehearsal, replies};
+pub use reply::{NotAReply, Parser, Reply};

@@ -1,0 +1,101 @@
+//! What an outlet is told.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::limits::BATCH_RECORDS_MAX;
+use crate::push::{Names, Side};
+
+/// What to do with records that Redis will never take into their list: wrong type, no permission, too large.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnRefused {
+    /// They wait, and what comes behind them waits too.
+    Hold,
+    /// They are parked, and the others go on. Without a folder to park them in they are refused.
+    DeadLetter,
+}
+
+/// What an outlet is told.
+#[derive(Debug, Clone)]
+pub struct OutletConfig {
+    /// For log lines.
+    pub name: String,
+    /// Part of the cursors' names. No two outlets that fill one list may have the same.
+    pub producer: String,
+    /// The list that records go into that name none.
+    pub list: String,
+    /// How many lanes the list has; more than one are `list:0`, `list:1`, ...
+    pub lanes: u32,
+    /// The end of the list at which records are pushed.
+    pub side: Side,
+    /// How long Redis may take for a batch when there is no spool.
+    pub timeout: Duration,
+    /// How long Redis may take for a batch before it goes into the spool.
+    pub delay: Duration,
+    /// The folder for dead letters.
+    pub dead_letters: Option<PathBuf>,
+    /// What to do with records that Redis will never take.
+    pub on_refused: OnRefused,
+    /// Records of one push, at most.
+    pub chunk_records: usize,
+    /// Bytes of records in one push, at most; a larger record goes alone.
+    pub chunk_bytes: usize,
+}
+
+impl Default for OutletConfig {
+    fn default() -> Self {
+        Self {
+            name: "outlet".into(),
+            producer: String::new(),
+            list: String::new(),
+            lanes: 1,
+            side: Side::Right,
+            timeout: Duration::from_secs(5),
+            delay: Duration::from_millis(500),
+            dead_letters: None,
+            on_refused: OnRefused::DeadLetter,
+            chunk_records: BATCH_RECORDS_MAX,
+            chunk_bytes: 1 << 20,
+        }
+    }
+}
+
+/// What is wrong with a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum OutletError {
+    /// The names do not make keys.
+    #[error("{0}")]
+    Names(String),
+    /// A number is out of its bounds.
+    #[error("{what} is {value}; it has to be {allowed}")]
+    Bounds {
+        /// Which one.
+        what: &'static str,
+        /// What it is.
+        value: u64,
+        /// What it may be.
+        allowed: &'static str,
+    },
+}
+
+impl OutletConfig {
+    pub(super) fn check(&self) -> Result<(), OutletError> {
+        let list = if self.list.is_empty() { "x" } else { &self.list };
+        // The longest that a slot makes of it.
+        Names::new(list, &format!("{}:{}", self.producer, u16::MAX)).map_err(OutletError::Names)?;
+        if self.producer.is_empty() {
+            return Err(OutletError::Names("a producer needs a name".into()));
+        }
+        if !(1..=BATCH_RECORDS_MAX).contains(&self.chunk_records) {
+            return Err(OutletError::Bounds {
+                what: "records of a push",
+                value: self.chunk_records as u64,
+                allowed: "1 to 4000",
+            });
+        }
+        if self.timeout.is_zero() || self.delay.is_zero() {
+            return Err(OutletError::Bounds { what: "a time limit", value: 0, allowed: "more than 0" });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,150 @@
+//! A connection that is made when it is needed, and not too often.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use super::core::Core;
+use crate::counters::add;
+use crate::error::Trouble;
+use crate::link::{Link, may_drop_cursor};
+use crate::push::{self, Names, Reply, rehearsal, rehearsed};
+use crate::retry::Backoff;
+use crate::wire::Patience;
+
+/// Why there is no connection.
+pub(super) enum Closed {
+    /// The next attempt is not due.
+    NotYet,
+    /// The attempt failed.
+    Failed(Trouble),
+}
+
+/// A connection and the pace of attempts.
+#[derive(Default)]
+pub(super) struct Port {
+    link: Option<Link>,
+    generation: u64,
+    /// When the next attempt is due, if the last one failed.
+    due: Option<Instant>,
+    backoff: Backoff,
+    connected_before: bool,
+    out: Vec<u8>,
+}
+
+impl Port {
+    /// The connection, made anew if it has to be and is due.
+    pub fn open(&mut self, core: &Core, names: &Names, patience: Patience<'_>) -> Result<&mut Link, Closed> {
+        let generation = core.generation.load(Relaxed);
+        if self.generation != generation {
+            self.generation = generation;
+            self.link = None;
+            self.due = None;
+        }
+        if self.link.is_none() {
+            if !self.is_due(Instant::now()) {
+                return Err(Closed::NotYet);
+            }
+            match self.connect(core, names, patience) {
+                Ok(link) => self.link = Some(link),
+                Err(trouble) => {
+                    self.failed();
+                    return Err(Closed::Failed(trouble));
+                }
+            }
+        }
+        Ok(self.link.as_mut().expect("it was just made"))
+    }
+
+    /// The connection, if there is one.
+    pub fn link(&mut self) -> Option<&mut Link> {
+        self.link.as_mut()
+    }
+
+    /// True if there is a connection.
+    pub fn is_open(&self) -> bool {
+        self.link.is_some()
+    }
+
+    /// True if nothing forbids an attempt.
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.due.is_none_or(|due| now >= due)
+    }
+
+    /// The connection is of no more use. It may be made anew at once.
+    pub fn close(&mut self) {
+        self.link = None;
+    }
+
+    /// An attempt, to connect or to push, failed: the next one has to wait.
+    pub fn failed(&mut self) {
+        self.due = Some(Instant::now() + self.backoff.failed(fastrand::f64()));
+    }
+
+    /// A push was taken.
+    pub fn succeeded(&mut self) {
+        if self.backoff.failures() > 0 {
+            self.backoff.succeeded();
+            self.due = None;
+        }
+    }
+
+    fn connect(&mut self, core: &Core, names: &Names, patience: Patience<'_>) -> Result<Link, Trouble> {
+        let mut endpoint = (core.login)().map_err(|text| Trouble::Away { text })?;
+        let left = patience.deadline.saturating_duration_since(Instant::now());
+        endpoint.connect_timeout = endpoint.connect_timeout.min(left);
+        endpoint.timeout = endpoint.timeout.min(left).max(Duration::from_millis(1));
+        let mut link = Link::connect_unless(&endpoint, patience.interrupted)?;
+        if self.connected_before {
+            add(&core.counters.reconnects, 1);
+        }
+        self.connected_before = true;
+        self.out.clear();
+        rehearsal(&mut self.out, names);
+        push::command(&mut self.out, &["CONFIG", "GET", "maxmemory-policy"]);
+        link.send_within(&self.out, patience)?;
+        let mut replies = Vec::new();
+        for _ in 0..push::REHEARSAL_REPLIES {
+            replies.push(link.receive_within(patience)?);
+        }
+        rehearsed(&replies)?;
+        if let Reply::Many(pair) = link.receive_within(patience)?
+            && let Some(Reply::Bytes(policy)) = pair.get(1)
+        {
+            let policy = String::from_utf8_lossy(policy);
+            if may_drop_cursor(&policy) {
+                core.say_policy(&policy);
+            }
+        }
+        Ok(link)
+    }
+}
+
+/// Reads the cursors of all `names`; empty ones are missing.
+pub(super) fn cursors<'a>(
+    link: &mut Link,
+    out: &mut Vec<u8>,
+    names: impl Iterator<Item = &'a Names>,
+    patience: Patience<'_>,
+) -> Result<Vec<Vec<u8>>, Trouble> {
+    out.clear();
+    let mut count = 0;
+    for names in names {
+        push::command(out, &["GET", &names.cursor]);
+        count += 1;
+    }
+    link.send_within(out, patience)?;
+    out.clear();
+    let mut found = Vec::with_capacity(count);
+    let mut failed = None;
+    for _ in 0..count {
+        match link.receive_within(patience)? {
+            Reply::Bytes(value) => found.push(value),
+            Reply::Nil => found.push(Vec::new()),
+            // A cursor of another type, or that may not be read: as good as any that cannot be told. The push will say so.
+            Reply::Error { code, .. } if code == "WRONGTYPE" || code == "NOPERM" => found.push(Vec::new()),
+            Reply::Error { code, text } => failed = Some(Trouble::Answered { code, text, connecting: true }),
+            other => failed = Some(Trouble::Confused { text: format!("a cursor: {other:?}") }),
+        }
+    }
+    failed.map_or(Ok(found), Err)
+}

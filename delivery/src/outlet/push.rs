@@ -1,0 +1,444 @@
+//! The chunks of a plan into Redis, over one connection that may break.
+//!
+//! Whether a push ran is never decided here: an answer says it, or the cursor does. A chunk keeps its numbers as long as its batch is
+//! under way, so it may be sent again over a new connection: whatever of it the old one still brings is recognised by them.
+
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::time::Instant;
+
+use super::Batch;
+use super::core::Core;
+use super::plan::{Chunk, Plan, State};
+use super::port::{Closed, Port, cursors};
+use super::slot::{Lanes, Slot};
+use crate::counters::{add, set};
+use crate::error::{Disposition, Trouble};
+use crate::fault::{self, Place};
+use crate::link::Link;
+use crate::position::{Epoch, Position};
+use crate::push::{self, Answer, Reply, answer, replies};
+use crate::wire::Patience;
+
+/// Packed bytes that are handed to the system together. Redis works on them while the next are packed.
+const SEND_BYTES: usize = 64 << 10;
+/// The buffer shrinks to this after a large batch.
+const KEPT_BYTES: usize = 4 << 20;
+/// How often a batch that is overtaken, by its own late writes or by somebody who uses the same cursor, is sent again at once.
+const ROUNDS: usize = 8;
+
+/// Why not everything is settled.
+#[derive(Debug)]
+pub(super) enum Setback {
+    /// There is no connection, and the next attempt is not due.
+    NotYet,
+    /// Redis.
+    Trouble(Trouble),
+}
+
+impl From<Closed> for Setback {
+    fn from(closed: Closed) -> Self {
+        match closed {
+            Closed::NotYet => Self::NotYet,
+            Closed::Failed(trouble) => Self::Trouble(trouble),
+        }
+    }
+}
+
+impl From<Trouble> for Setback {
+    fn from(trouble: Trouble) -> Self {
+        Self::Trouble(trouble)
+    }
+}
+
+/// A connection with its buffers.
+#[derive(Default)]
+pub(super) struct Sender {
+    pub port: Port,
+    out: Vec<u8>,
+    /// Where a push moves its cursor, as text.
+    to: String,
+    /// Chunks that were packed and not yet answered, and when.
+    flight: VecDeque<(usize, Instant)>,
+    /// What Redis said of lists and records that it will never take.
+    pub refusal: Option<Trouble>,
+}
+
+impl Sender {
+    /// Pushes the open chunks. `Ok` if none is open any more; chunks may be refused.
+    pub fn push(
+        &mut self,
+        core: &Core,
+        lanes: &mut Lanes,
+        plan: &mut Plan,
+        batch: &impl Batch,
+        epoch: Epoch,
+        patience: Patience<'_>,
+    ) -> Result<(), Setback> {
+        self.refusal = None;
+        let mut cut = false;
+        for round in 0..ROUNDS {
+            let had_link = self.port.is_open();
+            match self.round(core, lanes, plan, batch, epoch, round > 0, patience) {
+                Ok(()) if plan.chunks.iter().all(|chunk| chunk.state != State::Open) => {
+                    if self.refusal.is_none() {
+                        self.port.succeeded();
+                        core.well();
+                    }
+                    return Ok(());
+                }
+                Ok(()) => {}
+                Err(Setback::NotYet) => return Err(Setback::NotYet),
+                Err(Setback::Trouble(trouble)) => {
+                    // A connection that was good before may have been closed for lying idle: one more attempt, at once.
+                    let again = had_link && !cut && matches!(trouble, Trouble::Away { .. }) && !is_over(patience);
+                    if again {
+                        cut = true;
+                        continue;
+                    }
+                    self.port.failed();
+                    core.trouble(&trouble);
+                    return Err(trouble.into());
+                }
+            }
+            if is_over(patience) {
+                break;
+            }
+        }
+        let trouble = Trouble::Away { text: "the cursor moves without us: another producer of this name?".into() };
+        core.trouble(&trouble);
+        Err(trouble.into())
+    }
+
+    /// Sends all open chunks once and reads the answers.
+    #[expect(clippy::too_many_arguments, reason = "all of it is the commit's")]
+    fn round(
+        &mut self,
+        core: &Core,
+        lanes: &mut Lanes,
+        plan: &mut Plan,
+        batch: &impl Batch,
+        epoch: Epoch,
+        again: bool,
+        patience: Patience<'_>,
+    ) -> Result<(), Setback> {
+        let Some(names) = first_names(core, lanes, plan, &mut self.refusal) else { return Ok(()) };
+        let link = self.port.open(core, names, patience)?;
+        if let Err(trouble) = place(core, link, &mut self.out, lanes, plan, epoch, again, patience) {
+            self.port.close();
+            return Err(trouble.into());
+        }
+        let sent = self.send(core, lanes, plan, batch, epoch, patience);
+        let read = self.read(core, lanes, plan, patience);
+        self.out.clear();
+        self.out.shrink_to(KEPT_BYTES);
+        let gone = match (sent, read) {
+            (Ok(()), read) => read,
+            // What Redis had said before it closed the connection was read.
+            (Err(trouble), _) => Err(trouble),
+        };
+        if gone.is_err() || !self.flight.is_empty() {
+            self.port.close();
+            let mut doubt = 0;
+            for (index, _) in self.flight.drain(..) {
+                let chunk = &mut plan.chunks[index];
+                if !std::mem::replace(&mut chunk.doubt, true) {
+                    doubt += chunk.count() as u64;
+                }
+                lanes[chunk.lane].known = false;
+            }
+            add(&core.counters.unknown_outcome, doubt);
+        }
+        Ok(gone?)
+    }
+
+    fn send(
+        &mut self,
+        core: &Core,
+        lanes: &mut Lanes,
+        plan: &Plan,
+        batch: &impl Batch,
+        epoch: Epoch,
+        patience: Patience<'_>,
+    ) -> Result<(), Trouble> {
+        let link = self.port.link().ok_or_else(closed)?;
+        for (index, chunk) in plan.chunks.iter().enumerate() {
+            if chunk.state != State::Open {
+                continue;
+            }
+            let lane = &mut lanes[chunk.lane];
+            let Ok(names) = &lane.names else { continue };
+            let to = Position { epoch, offset: chunk.end() };
+            self.to.clear();
+            let _ = write!(self.to, "{to}");
+            let records = plan.indexes(chunk.places.clone()).map(|index| batch.record(index));
+            push::push(&mut self.out, names, core.config.side, (&lane.tip, &self.to), records, chunk.count());
+            lane.tip.clear();
+            lane.tip.extend_from_slice(self.to.as_bytes());
+            self.flight.push_back((index, Instant::now()));
+            if self.out.len() >= SEND_BYTES {
+                hand_over(link, &mut self.out, patience)?;
+            }
+        }
+        hand_over(link, &mut self.out, patience)
+    }
+
+    /// Reads the answers to everything under way. What has none in the end stays in `flight`.
+    fn read(&mut self, core: &Core, lanes: &mut Lanes, plan: &mut Plan, patience: Patience<'_>) -> Result<(), Trouble> {
+        let link = self.port.link().ok_or_else(closed)?;
+        let mut trouble = None;
+        while let Some((index, sent)) = self.flight.front().copied() {
+            let chunk = &mut plan.chunks[index];
+            let mut read: [Reply; 4] = [const { Reply::Nil }; 4];
+            let wanted = &mut read[..replies(chunk.count())];
+            for reply in wanted.iter_mut() {
+                *reply = link.receive_within(patience)?;
+                if is_too_large(reply) {
+                    // Redis reads no further: what was sent behind it never ran.
+                    chunk.state = State::Refused;
+                    self.refusal = Some(too_large());
+                    for (index, _) in self.flight.drain(..) {
+                        lanes[plan.chunks[index].lane].known = false;
+                    }
+                    self.port.close();
+                    return trouble.map_or(Ok(()), Err);
+                }
+            }
+            self.flight.pop_front();
+            let lane = &mut lanes[chunk.lane];
+            match answer(wanted) {
+                Answer::Taken(length) => taken(core, chunk, length, sent),
+                Answer::Refused(_) => lane.known = false,
+                Answer::Failed(failed) => {
+                    lane.known = false;
+                    if is_poison(&failed) {
+                        chunk.state = State::Refused;
+                        core.refused(&lane.list, chunk.count(), &failed);
+                        self.refusal = Some(failed);
+                    } else {
+                        trouble.get_or_insert(failed);
+                    }
+                }
+            }
+        }
+        let Some(trouble) = trouble else { return Ok(()) };
+        if !keeps_connection(&trouble) {
+            self.port.close();
+        }
+        Err(trouble)
+    }
+
+    /// Finds out about the records in doubt: what Redis has of them, with nothing on the way any more. See
+    /// [`Doubt`](super::slot::Doubt).
+    pub fn fence(&mut self, core: &Core, slot: &mut Slot, epoch: Epoch, patience: Patience<'_>) -> Result<(), Setback> {
+        for _ in 0..ROUNDS {
+            let places = slot.lanes.in_doubt();
+            let names = |place: &usize| slot.lanes[*place].names.as_ref().ok();
+            let Some(first) = places.iter().find_map(names) else { return Ok(()) };
+            let link = self.port.open(core, first, patience)?;
+            let moved = fence_round(core, link, &mut self.out, slot, &places, epoch, patience);
+            self.out.clear();
+            if let Err(trouble) = moved {
+                if !keeps_connection(&trouble) {
+                    self.port.close();
+                }
+                self.port.failed();
+                core.trouble(&trouble);
+                return Err(trouble.into());
+            }
+        }
+        Err(Setback::NotYet)
+    }
+}
+
+/// Reads the cursors that are not known and takes out of the chunks what Redis turns out to have.
+#[expect(clippy::too_many_arguments, reason = "all of it is the commit's")]
+fn place(
+    core: &Core,
+    link: &mut Link,
+    out: &mut Vec<u8>,
+    lanes: &mut Lanes,
+    plan: &mut Plan,
+    epoch: Epoch,
+    again: bool,
+    patience: Patience<'_>,
+) -> Result<(), Trouble> {
+    let mut unknown: Vec<usize> = Vec::new();
+    for chunk in plan.chunks.iter().filter(|chunk| chunk.state == State::Open) {
+        let lane = &lanes[chunk.lane];
+        // The chunks of one lane stand side by side.
+        if !lane.known && lane.names.is_ok() && unknown.last() != Some(&chunk.lane) {
+            unknown.push(chunk.lane);
+        }
+    }
+    if !unknown.is_empty() {
+        let found = {
+            let names = unknown.iter().filter_map(|place| lanes[*place].names.as_ref().ok());
+            cursors(link, out, names, patience)?
+        };
+        for (place, cursor) in unknown.into_iter().zip(found) {
+            lanes[place].set_tip(&cursor);
+        }
+    } else if !again {
+        return Ok(());
+    }
+    let mut found = 0;
+    for chunk in plan.chunks.iter_mut().filter(|chunk| chunk.state == State::Open) {
+        let lane = &lanes[chunk.lane];
+        found += chunk.skip(lane.have(&lane.tip, epoch));
+    }
+    add(&core.counters.duplicates_suppressed, found as u64);
+    add(&core.counters.accepted, found as u64);
+    Ok(())
+}
+
+fn fence_round(
+    core: &Core,
+    link: &mut Link,
+    out: &mut Vec<u8>,
+    slot: &mut Slot,
+    places: &[usize],
+    epoch: Epoch,
+    patience: Patience<'_>,
+) -> Result<(), Trouble> {
+    let found = {
+        let names = places.iter().filter_map(|place| slot.lanes[*place].names.as_ref().ok());
+        cursors(link, out, names, patience)?
+    };
+    let mut asked = Vec::with_capacity(places.len());
+    for (place, cursor) in places.iter().zip(found) {
+        let lane = &mut slot.lanes[*place];
+        let have = lane.have(&cursor, epoch);
+        // The end of a record that nobody handed in.
+        let fence = core.numbers(1) + 1;
+        let to = Position { epoch, offset: fence }.to_string();
+        if let (Ok(names), Some(doubt)) = (&lane.names, &mut lane.doubt) {
+            doubt.fence(fence, have);
+            push::advance(out, names, (&cursor, &to));
+            asked.push((*place, have, to));
+        }
+    }
+    fault::pass(Place::OutletBeforeFence);
+    hand_over(link, out, patience)?;
+    fault::pass(Place::OutletAfterFence);
+    let mut settled = Vec::new();
+    let mut trouble = None;
+    for (place, have, to) in asked {
+        let reply = match link.receive_within(patience) {
+            Ok(reply) => reply,
+            Err(gone) => {
+                trouble = Some(gone);
+                break;
+            }
+        };
+        match answer(&[reply]) {
+            Answer::Taken(_) => {
+                let lane = &mut slot.lanes[place];
+                lane.doubt = None;
+                lane.set_tip(to.as_bytes());
+                settled.push((place, have));
+            }
+            Answer::Refused(_) => {}
+            Answer::Failed(failed) => {
+                trouble.get_or_insert(failed);
+            }
+        }
+    }
+    settled.sort_unstable();
+    let found =
+        slot.memory.learn(|lane| settled.binary_search_by_key(&lane, |(place, _)| *place).ok().map(|at| settled[at].1));
+    add(&core.counters.duplicates_suppressed, found);
+    add(&core.counters.accepted, found);
+    trouble.map_or(Ok(()), Err)
+}
+
+/// The names of the first list that is to be pushed to. Lists whose names make no keys are refused here.
+fn first_names<'a>(
+    core: &Core,
+    lanes: &'a Lanes,
+    plan: &mut Plan,
+    refusal: &mut Option<Trouble>,
+) -> Option<&'a push::Names> {
+    let mut first = None;
+    for chunk in &mut plan.chunks {
+        if chunk.state != State::Open {
+            continue;
+        }
+        match &lanes[chunk.lane].names {
+            Ok(_) => first = first.or(Some(chunk.lane)),
+            Err(why) => {
+                chunk.state = State::Refused;
+                let trouble = Trouble::Confused { text: why.clone() };
+                core.refused(&lanes[chunk.lane].list, chunk.count(), &trouble);
+                *refusal = Some(trouble);
+            }
+        }
+    }
+    lanes[first?].names.as_ref().ok()
+}
+
+fn hand_over(link: &mut Link, out: &mut Vec<u8>, patience: Patience<'_>) -> Result<(), Trouble> {
+    if out.is_empty() {
+        return Ok(());
+    }
+    fault::pass(Place::PushBeforeSend);
+    if fault::armed(Place::PushMidSend) {
+        let half = out.len() / 2;
+        link.send_within(&out[..half], patience)?;
+        fault::pass(Place::PushMidSend);
+        link.send_within(&out[half..], patience)?;
+    } else {
+        link.send_within(out, patience)?;
+    }
+    fault::pass(Place::PushAfterSend);
+    out.clear();
+    Ok(())
+}
+
+fn taken(core: &Core, chunk: &mut Chunk, length: u64, sent: Instant) {
+    fault::pass(Place::PushAfterReply);
+    chunk.state = State::Settled;
+    let counters = &core.counters;
+    add(&counters.pushed, chunk.count() as u64);
+    add(&counters.accepted, chunk.count() as u64);
+    set(&counters.list_length, length);
+    counters.push_seconds.observe(sent.elapsed());
+}
+
+fn closed() -> Trouble {
+    Trouble::Away { text: "the connection was closed".into() }
+}
+
+fn is_over(patience: Patience<'_>) -> bool {
+    Instant::now() >= patience.deadline || (patience.interrupted)()
+}
+
+/// The list is of another type, or may not be written: as things stand, Redis will never take this into it.
+///
+/// Missing permissions for a command are another matter: they concern all lists.
+pub(super) fn is_poison(trouble: &Trouble) -> bool {
+    match trouble {
+        Trouble::Answered { code, text, .. } if code == "NOPERM" => text.contains(" key"),
+        Trouble::Answered { .. } => trouble.disposition() == Disposition::Poison,
+        Trouble::Away { .. } | Trouble::Confused { .. } => false,
+    }
+}
+
+/// Errors that are about Redis' state and not about this connection.
+fn keeps_connection(trouble: &Trouble) -> bool {
+    matches!(trouble, Trouble::Answered { code, .. }
+        if ["OOM", "MISCONF", "BUSY", "NOREPLICAS", "TRYAGAIN"].contains(&code.as_str()))
+}
+
+/// A record is larger than Redis' `proto-max-bulk-len`: it says so and closes the connection.
+fn is_too_large(reply: &Reply) -> bool {
+    matches!(reply, Reply::Error { text, .. } if text.contains("Protocol error: invalid bulk length"))
+}
+
+fn too_large() -> Trouble {
+    Trouble::Answered {
+        code: "ERR".into(),
+        text: "the record is larger than redis' proto-max-bulk-len".into(),
+        connecting: false,
+    }
+}
