@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use crate::recall::{Mark, Unfinished};
 
 /// Nobody hands in again what is older.
-const OLD: Duration = Duration::from_hours(24);
+const OLD: Duration = Duration::from_secs(24 * 3600);
 
 /// The folder, as one instance sees it.
 #[derive(Debug)]
@@ -41,23 +41,30 @@ impl Estate {
         Self { folder, number, open: Vec::new(), claimed: Vec::new() }
     }
 
-    /// Leaves `unfinished` for whoever is handed it.
-    pub fn publish(&mut self, unfinished: &Unfinished) -> io::Result<()> {
+    /// Leaves `unfinished`, which is transaction `generation` of this number, for whoever is handed it. Once is enough.
+    pub fn publish(&mut self, generation: u32, unfinished: &Unfinished) -> io::Result<()> {
         fs::create_dir_all(&self.folder)?;
-        let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos());
-        let path = self.folder.join(format!("{nanos:020}-{}-{}", std::process::id(), self.number));
-        let fresh = self.folder.join(format!("{nanos:020}-{}-{}.tmp", std::process::id(), self.number));
+        let name = format!("{}-{generation}-{}", self.number, unfinished.marks.len());
+        let claimed = format!("{name}.");
+        let is_there = |path: PathBuf| {
+            let known = path.file_name().and_then(|known| known.to_str()).unwrap_or_default();
+            known == name || known.starts_with(&claimed)
+        };
+        if files(&self.folder).any(is_there) {
+            return Ok(());
+        }
+        let fresh = self.folder.join(format!("{name}.tmp"));
         let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
         file.write_all(&encode(unfinished))?;
-        fs::rename(fresh, path)
+        fs::rename(fresh, self.folder.join(name))
     }
 
     /// Reads what may be claimed.
     pub fn refresh(&mut self) {
         let unclaimed = files(&self.folder).filter(|path| path.extension().is_none());
         self.open = unclaimed.filter_map(|path| Some((path.clone(), decode(&fs::read(&path).ok()?)?))).collect();
-        // The latest first: it is the one that is handed in next.
-        self.open.sort_by(|(a, _), (b, _)| b.cmp(a));
+        // Those that end later come first: a longer one may have been published before it was continued.
+        self.open.sort_by_key(|(_, unfinished)| std::cmp::Reverse(unfinished.marks.len()));
     }
 
     /// The first record of a transaction is `first`: claims what it belongs to.
@@ -118,8 +125,8 @@ mod tests {
     fn one_claims_it_and_a_later_life_of_it_again() {
         let root = tempfile::tempdir().expect("folder");
         let (mut one, mut two) = (Estate::open(root.path(), 0), Estate::open(root.path(), 1));
-        one.publish(&unfinished(&[1, 2, 3], 2, false)).expect("publish");
-        two.publish(&unfinished(&[7, 8], 0, true)).expect("publish");
+        one.publish(1, &unfinished(&[1, 2, 3], 2, false)).expect("publish");
+        two.publish(1, &unfinished(&[7, 8], 0, true)).expect("publish");
         one.refresh();
         two.refresh();
         assert_eq!(one.claim(9), None);

@@ -4,7 +4,7 @@
 //! that nobody holds: the cursor in Redis, the spool and the intake of that number are then its own. A lock ends with its process, however
 //! that ends.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -84,8 +84,13 @@ pub struct Orphans {
 }
 
 impl Orphans {
-    /// Looks who in `root` is free. Gives out one that was free at the last look already.
-    pub fn look(&mut self, root: &Path, own: u16) -> Option<Instance> {
+    /// True if this number was free at the last look.
+    pub fn is_free(&self, number: u16) -> bool {
+        self.seen.contains(&number)
+    }
+
+    /// Looks who in `root` is free. Gives out one that was free at the last look already and is none of `passed`.
+    pub fn look(&mut self, root: &Path, own: u16, passed: &HashSet<u16>) -> Option<Instance> {
         let mut free = Instance::known(root)
             .into_iter()
             .filter(|number| *number != own)
@@ -93,11 +98,10 @@ impl Orphans {
         let mut seen = VecDeque::new();
         let mut found = None;
         for instance in free.by_ref() {
-            if self.seen.contains(&instance.number) {
-                found = Some(instance);
-                break;
-            }
             seen.push_back(instance.number);
+            if found.is_none() && self.seen.contains(&instance.number) && !passed.contains(&instance.number) {
+                found = Some(instance);
+            }
         }
         self.seen = seen;
         found
@@ -127,10 +131,10 @@ mod tests {
         let own = Instance::take(root.path()).expect("a number");
         let other = Instance::take(root.path()).expect("a number");
         let mut orphans = Orphans::default();
-        assert!(orphans.look(root.path(), own.number).is_none());
+        assert!(orphans.look(root.path(), own.number, &HashSet::new()).is_none());
         drop(other);
-        assert!(orphans.look(root.path(), own.number).is_none());
-        let orphan = orphans.look(root.path(), own.number).expect("it stays free");
+        assert!(orphans.look(root.path(), own.number, &HashSet::new()).is_none());
+        let orphan = orphans.look(root.path(), own.number, &HashSet::new()).expect("it stays free");
         assert_eq!(orphan.number, 1);
         assert_eq!(Instance::take(root.path()).expect("a number").number, 2);
     }

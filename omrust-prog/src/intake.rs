@@ -74,6 +74,8 @@ pub struct Left {
     pub sections: Vec<Section>,
     /// The same for telling them apart.
     pub unfinished: Unfinished,
+    /// The transaction's own number.
+    pub generation: u32,
 }
 
 impl Intake {
@@ -219,7 +221,7 @@ fn read(file: &File) -> io::Result<(Header, Left, u64)> {
         1 => State::Settling,
         _ => return Ok((Some((generation, answered, State::Done)), Left::default(), HEADER as u64)),
     };
-    let mut left = Left::default();
+    let mut left = Left { generation, ..Left::default() };
     let mut at = HEADER;
     while let Some((kind, payload)) = entry(&bytes, at, generation) {
         match (kind, left.sections.last_mut()) {

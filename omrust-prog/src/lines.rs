@@ -115,13 +115,7 @@ mod tests {
         let mut lines = Lines::new(4, 8);
         let found = feed(&mut lines, b"abcd\nabcdefghij\n\nab", 3);
         let told: Vec<(&[u8], bool)> = found.iter().map(|(bytes, whole)| (&bytes[..], *whole)).collect();
-        assert_eq!(told, [
-            (&b"abcd"[..], true),
-            (b"abcd", false),
-            (b"efgh", false),
-            (b"ij", false),
-            (b"", true),
-        ]);
+        assert_eq!(told, [(&b"abcd"[..], true), (b"abcd", false), (b"efgh", false), (b"ij", false), (b"", true),]);
         assert_eq!(lines.rest(), (&b"ab"[..], false));
     }
 

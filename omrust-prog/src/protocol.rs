@@ -121,12 +121,10 @@ mod tests {
         // A message that reads like a mark: rsyslog takes the OK to it as a commit of what came before.
         assert_eq!(steps(&mut protocol, &[b"BEGIN", b"a", b"BEGIN"])[2], Step::Settle);
         assert!(protocol.is_open());
-        assert_eq!(steps(&mut protocol, &[b"b", b"COMMIT", b"c", b"COMMIT"]), [
-            Step::Keep(Answer::Defer),
-            Step::Settle,
-            Step::KeepAndSettle,
-            Step::Settle
-        ]);
+        assert_eq!(
+            steps(&mut protocol, &[b"b", b"COMMIT", b"c", b"COMMIT"]),
+            [Step::Keep(Answer::Defer), Step::Settle, Step::KeepAndSettle, Step::Settle]
+        );
     }
 
     #[test]

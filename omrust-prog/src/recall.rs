@@ -65,7 +65,8 @@ impl Recall {
 
     /// A record is handed in. True if it is one of those, once for each of them.
     pub fn take(&mut self, mark: Mark) -> bool {
-        let (before, behind) = self.marks.split_at_mut(self.next.min(self.marks.len()));
+        let middle = self.next.min(self.marks.len());
+        let (before, behind) = self.marks.split_at_mut(middle);
         let fits = |(known, taken): &&mut (Mark, bool)| *known == mark && !*taken;
         let found = match behind.iter_mut().enumerate().find(|(_, entry)| fits(entry)) {
             Some((at, entry)) => Some((before.len() + at, entry)),
@@ -115,7 +116,11 @@ mod tests {
 
     fn turn(recall: &mut Recall, marks: &[Mark], ok: bool) -> Vec<bool> {
         let taken: Vec<bool> = marks.iter().map(|mark| recall.take(*mark)).collect();
-        if ok { recall.answered(marks.len()) } else { recall.turned_away() }
+        if ok {
+            recall.answered(marks.len())
+        } else {
+            recall.turned_away()
+        }
         taken
     }
 

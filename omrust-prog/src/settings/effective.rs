@@ -68,7 +68,8 @@ impl Settings {
             None => spool_directory.clone().unwrap_or_else(|| RUNTIME.into()),
         };
         if spool_directory.as_ref().is_some_and(|spool| *spool != state_directory) {
-            let why = format!("is not spool.directory ({:?}); with a spool the instances live there", file.spool.directory);
+            let why =
+                format!("is not spool.directory ({:?}); with a spool the instances live there", file.spool.directory);
             return invalid("prog.state-directory", why);
         }
         let producer = match file.queue.producer.as_str() {
@@ -84,7 +85,8 @@ impl Settings {
             return invalid(key, why);
         }
         let maxsize = within("spool.maxsize", file.spool.maxsize.0, 4 << 20, 1 << 50)?;
-        let interval = Duration::from_millis(within("spool.sync-interval-ms", file.spool.sync_interval_ms, 10, 60_000)?);
+        let interval =
+            Duration::from_millis(within("spool.sync-interval-ms", file.spool.sync_interval_ms, 10, 60_000)?);
         let sync = match file.spool.sync {
             SyncWhen::None => Sync::Never,
             SyncWhen::Interval => Sync::Interval(interval),

@@ -116,7 +116,12 @@ pub const KEYS: &[Key] = &[
         "Folder of the instances: their locks, and what each has accepted and not yet confirmed. Empty: spool.directory; without one /run/omrust-prog, \
          which is memory.",
     ),
-    key("log.level", "error, warn, info or debug", false, "What is logged, to standard error. The action's output= catches it."),
+    key(
+        "log.level",
+        "error, warn, info or debug",
+        false,
+        "What is logged, to standard error. The action's output= catches it.",
+    ),
 ];
 
 #[cfg(test)]
