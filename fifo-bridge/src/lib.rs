@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod pusher;
 pub mod settings;
 pub mod shared;
+pub mod spool;
 pub mod status;
 
 /// Seconds since 1970; 0 before.

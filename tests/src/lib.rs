@@ -6,6 +6,7 @@
 
 pub mod bridge;
 pub mod child;
+pub mod disk;
 pub mod ledger;
 pub mod load;
 pub mod monitor;
