@@ -12,6 +12,9 @@ const CHUNKS: usize = 4;
 /// A chunk smaller than this costs more than it gains: each is a transaction of its own.
 const CHUNK_RECORDS_MIN: usize = 256;
 
+/// A larger record goes alone: Redis may be told to refuse it (`proto-max-bulk-len` is at least this), and it must not take others along.
+const ALONE_BYTES: usize = 1 << 20;
+
 /// How large a push may be.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
@@ -163,7 +166,8 @@ impl Plan {
             let (mut at, mut size) = (begin, 0);
             for place in begin..end {
                 let record = bytes(self.order[place] as usize);
-                if place > at && (place - at >= most || size + record > bounds.bytes) {
+                let alone = record > ALONE_BYTES || size > ALONE_BYTES && place == at + 1;
+                if place > at && (place - at >= most || size + record > bounds.bytes || alone) {
                     self.chunks.push(chunk(part.lane, at..place, first, at - begin));
                     (at, size) = (place, 0);
                 }
@@ -238,6 +242,8 @@ mod tests {
         let bounds = Bounds { records: 300, bytes: 1_000 };
         assert_eq!(shape(&plan(&[0; 700], bounds, 0)).iter().map(|c| c.2).collect::<Vec<_>>(), [256, 256, 188]);
         assert_eq!(shape(&plan(&[0; 7], bounds, 400)).iter().map(|c| c.2).collect::<Vec<_>>(), [2, 2, 2, 1]);
+        let wide = Bounds { records: 300, bytes: 100 << 20 };
+        assert_eq!(shape(&plan(&[0; 3], wide, 2 << 20)).len(), 3);
         // A record that is larger than the bound goes alone.
         assert_eq!(shape(&plan(&[0; 3], bounds, 5_000)).iter().map(|c| c.2).collect::<Vec<_>>(), [1, 1, 1]);
     }

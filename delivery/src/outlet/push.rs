@@ -62,6 +62,8 @@ pub(super) struct Sender {
     flight: VecDeque<(usize, Instant)>,
     /// What Redis said of lists and records that it will never take.
     pub refusal: Option<Trouble>,
+    /// Redis closed the connection because a record is too large.
+    shut: bool,
     /// It drains the spool: a later epoch in a cursor means that an earlier life was here and got further.
     drains: bool,
 }
@@ -91,9 +93,14 @@ impl Sender {
     ) -> Result<(), Setback> {
         self.refusal = None;
         let mut cut = false;
-        for round in 0..ROUNDS {
+        let mut rounds = 0;
+        while rounds < ROUNDS {
             let had_link = self.port.is_open();
-            match self.round(core, lanes, plan, batch, round > 0, patience) {
+            self.shut = false;
+            let went = self.round(core, lanes, plan, batch, rounds > 0, patience);
+            // A record that is too large costs a connection and settles a chunk: there are as many such rounds as such records.
+            rounds += usize::from(!self.shut || rounds == 0);
+            match went {
                 Ok(()) if plan.chunks.iter().all(|chunk| chunk.state != State::Open) => {
                     if self.refusal.is_none() {
                         self.port.succeeded();
@@ -146,7 +153,8 @@ impl Sender {
         self.out.shrink_to(KEPT_BYTES);
         let gone = match (sent, read) {
             (Ok(()), read) => read,
-            // What Redis had said before it closed the connection was read.
+            // What Redis had said before it closed the connection was read, and is why it did.
+            (Err(_), Ok(())) if self.shut => Ok(()),
             (Err(trouble), _) => Err(trouble),
         };
         if gone.is_err() || !self.flight.is_empty() {
@@ -206,7 +214,9 @@ impl Sender {
                 if is_too_large(reply) {
                     // Redis reads no further: what was sent behind it never ran.
                     chunk.state = State::Refused;
+                    core.refused(&lanes[chunk.lane].list, chunk.count(), &too_large());
                     self.refusal = Some(too_large());
+                    self.shut = true;
                     for (index, _) in self.flight.drain(..) {
                         lanes[plan.chunks[index].lane].known = false;
                     }
