@@ -27,6 +27,7 @@ use self::core::{Core, lock};
 use self::drainer::Drainer;
 use crate::counters::Counters;
 use crate::link::Endpoint;
+use crate::position::Epoch;
 
 pub use self::config::{OnRefused, OutletConfig, OutletError};
 pub use self::core::Health;
@@ -123,6 +124,11 @@ impl Outlet {
     /// A worker on the lowest free slot. It connects when it has something to do.
     pub fn worker(self: &Arc<Self>) -> Worker {
         Worker::new(Arc::clone(&self.core))
+    }
+
+    /// The epoch of this life, for a host that keeps positions itself ([`Worker::commit_at`]).
+    pub fn epoch(&self) -> Epoch {
+        self.core.epoch()
     }
 
     /// All connections are made anew, the login is read again.
