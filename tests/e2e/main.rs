@@ -6,6 +6,7 @@ mod demo;
 mod generated;
 mod harness;
 mod kills;
+mod native_control;
 mod outage;
 mod packaging;
 mod pipe;

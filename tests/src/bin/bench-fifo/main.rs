@@ -2,7 +2,6 @@
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
 mod burst;
-mod measure;
 mod peers;
 mod steady;
 mod throughput;
@@ -10,6 +9,7 @@ mod throughput;
 use std::path::Path;
 use std::time::Duration;
 
+use e2e::measure::Spread;
 use throughput::{Who, run, spread};
 
 fn main() {
@@ -74,7 +74,7 @@ fn table(records: usize, runs: usize, batch: usize, depths: &[usize]) {
                 spread(&of[index], |run| run.cpu),
                 spread(&of[index], |run| run.redis_cpu),
                 spread(&of[index], |run| run.memory),
-                measure::Spread::of(&ratios),
+                Spread::of(&ratios),
             );
         }
     }

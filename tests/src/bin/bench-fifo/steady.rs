@@ -9,8 +9,8 @@ use e2e::child::Scene;
 use e2e::pipe::PipeWriter;
 use e2e::redis::Redis;
 
-use crate::measure::{cpu_nanoseconds, quantile, status_kib};
 use crate::throughput::{Peer, Who};
+use e2e::measure::{cpu_nanoseconds, quantile, status_kib};
 
 /// Share of one core, in percent, while `rate` records a second come for `seconds`; and the resident size in MiB.
 pub fn share_of_a_core(rate: u64, seconds: u64) -> (f64, f64) {
