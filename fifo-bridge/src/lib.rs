@@ -14,6 +14,7 @@ pub mod frame;
 pub mod logger;
 pub mod metrics;
 pub mod pusher;
+pub mod rhythm;
 pub mod settings;
 pub mod shared;
 pub mod status;
