@@ -80,19 +80,6 @@ fn asked(settings: &Settings, json: bool) -> ExitCode {
 /// The effective settings as a file that could be used, but for the secrets.
 fn masked(settings: &Settings) -> String {
     let mut file = settings.file.clone();
-    if !file.redis.password.is_empty() {
-        file.redis.password = "***".into();
-    }
-    file.redis.server = masked_server(&file.redis.server);
+    ::settings::mask::mask(&mut file.redis);
     toml::to_string(&file).unwrap_or_else(|error| format!("# {error}\n"))
-}
-
-/// The address without what is secret in a URL: `redis://user:password@host`, `unix:///socket?user=..&pass=..`.
-fn masked_server(server: &str) -> String {
-    let Some((scheme, rest)) = server.split_once("://") else { return server.to_owned() };
-    let (place, query) = rest.split_once('?').map_or((rest, None), |(place, query)| (place, Some(query)));
-    let place = place.rsplit_once('@').map_or_else(|| place.to_owned(), |(_, host)| format!("***@{host}"));
-    let hide = |pair: &str| if pair.starts_with("pass=") { "pass=***".to_owned() } else { pair.to_owned() };
-    let query = query.map(|query| query.split('&').map(hide).collect::<Vec<_>>().join("&"));
-    format!("{scheme}://{place}{}", query.map(|query| format!("?{query}")).unwrap_or_default())
 }

@@ -20,6 +20,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use self::core::Core;
 use crate::counters::Counters;
 use crate::link::Endpoint;
+use crate::position::Epoch;
 
 pub use self::config::{OnRefused, OutletConfig, OutletError};
 pub use self::core::Health;
@@ -89,6 +90,11 @@ impl Outlet {
     /// A worker on the lowest free slot. It connects when it has something to do.
     pub fn worker(self: &Arc<Self>) -> Worker {
         Worker::new(Arc::clone(&self.core))
+    }
+
+    /// The epoch of this life, for a host that keeps positions itself ([`Worker::commit_at`]).
+    pub fn epoch(&self) -> Epoch {
+        self.core.epoch()
     }
 
     /// All connections are made anew, the login is read again.

@@ -12,6 +12,7 @@ use super::slot::{Doubt, Lanes, Slot};
 use super::{Batch, Outcome, Target};
 use crate::counters::add;
 use crate::error::Trouble;
+use crate::position::{Epoch, Position};
 use crate::push::Reply;
 use crate::wire::Patience;
 
@@ -58,15 +59,8 @@ impl Worker {
             return Outcome::Done;
         }
         let core = Arc::clone(&self.core);
-        let Some(slot) = self.slot.as_mut() else { return Outcome::Later };
-        if std::mem::replace(&mut slot.open, true) {
-            // The last commit ended in a panic.
-            self.sender = Sender::default();
-            slot.lanes.forget_tips();
-        }
-        let generation = core.generation.load(Relaxed);
-        if generation != std::mem::replace(&mut self.generation, generation) {
-            slot.lanes.forget_tips();
+        if !self.enter(&core) {
+            return Outcome::Later;
         }
         let interrupted = || core.is_stopping() || interrupted();
         let patience = Patience { deadline: Instant::now() + core.config.timeout, interrupted: &interrupted };
@@ -82,6 +76,79 @@ impl Worker {
             Some(outcome) => outcome,
             None => Outcome::Later,
         }
+    }
+
+    /// Like [`commit`](Self::commit), for a host that keeps the positions itself: the batch, all of it for one list, stands at `at`.
+    ///
+    /// The same records may be handed in at the same positions as often as the host likes, in other cuts and in later lives too:
+    /// those that Redis or the spool have are recognised by the cursor. In one list positions only go on. A worker is used in
+    /// one of both ways.
+    pub fn commit_at(&mut self, at: Position, batch: &impl Batch, interrupted: &dyn Fn() -> bool) -> Outcome {
+        if batch.is_empty() {
+            return Outcome::Done;
+        }
+        let core = Arc::clone(&self.core);
+        if !self.enter(&core) {
+            return Outcome::Later;
+        }
+        let interrupted = || core.is_stopping() || interrupted();
+        let patience = Patience { deadline: Instant::now() + core.config.timeout, interrupted: &interrupted };
+        let outcome = self.attempt_at(&core, at, batch, patience);
+        if let Some(slot) = self.slot.as_mut() {
+            slot.open = false;
+        }
+        if outcome == Outcome::Later {
+            self.calm();
+        }
+        outcome
+    }
+
+    fn attempt_at(&mut self, core: &Core, at: Position, batch: &impl Batch, patience: Patience<'_>) -> Outcome {
+        let Some(slot) = self.slot.as_mut() else { return Outcome::Later };
+        slot.lanes.begin(false);
+        self.plan.clear();
+        let place = lane(core, &mut slot.lanes, batch.target(0)).0;
+        let part = self.plan.part(place);
+        slot.lanes[place].part = part;
+        for index in 0..batch.len() {
+            self.plan.add(index, part);
+        }
+        let bounds = Bounds { records: core.config.chunk_records, bytes: core.config.chunk_bytes };
+        self.plan.cut(bounds, |_| at.offset, |index| batch.record(index).len());
+        let lane = &slot.lanes[place];
+        if lane.known {
+            let have = lane.have(&lane.tip, at.epoch);
+            let found: usize = self.plan.chunks.iter_mut().map(|chunk| chunk.skip(have)).sum();
+            add(&core.counters.duplicates_suppressed, found as u64);
+        }
+        if self.plan.is_settled() {
+            return Outcome::Done;
+        }
+        let pushed = self.sender.push(core, &mut slot.lanes, &mut self.plan, batch, at.epoch, patience);
+        if pushed.is_ok() && self.plan.is_settled() {
+            return Outcome::Done;
+        }
+        self.park(core, at.epoch, batch);
+        if self.plan.is_settled() {
+            return Outcome::Done;
+        }
+        let open = self.plan.chunks.iter().any(|chunk| chunk.state == State::Open);
+        if open || core.config.on_refused == super::OnRefused::Hold { Outcome::Later } else { Outcome::Refused }
+    }
+
+    /// A commit begins. False if it cannot.
+    fn enter(&mut self, core: &Core) -> bool {
+        let Some(slot) = self.slot.as_mut() else { return false };
+        if std::mem::replace(&mut slot.open, true) {
+            // The last commit ended in a panic.
+            self.sender = Sender::default();
+            slot.lanes.forget_tips();
+        }
+        let generation = core.generation.load(Relaxed);
+        if generation != std::mem::replace(&mut self.generation, generation) {
+            slot.lanes.forget_tips();
+        }
+        true
     }
 
     /// True if a batch that is handed in now has a chance: Redis answers.
@@ -162,7 +229,7 @@ impl Worker {
         if pushed.is_ok() && self.plan.is_settled() {
             return Some(Outcome::Done);
         }
-        self.park(core, batch);
+        self.park(core, core.epoch(), batch);
         if self.plan.is_settled() {
             return Some(Outcome::Done);
         }
@@ -211,7 +278,7 @@ impl Worker {
     }
 
     /// Parks what Redis will never take, if there is a place for it.
-    fn park(&mut self, core: &Core, batch: &impl Batch) {
+    fn park(&mut self, core: &Core, epoch: Epoch, batch: &impl Batch) {
         let Some(slot) = self.slot.as_ref() else { return };
         if !core.parks() {
             return;
@@ -230,7 +297,7 @@ impl Worker {
             };
             let indexes = self.plan.indexes(chunk.places.clone());
             let records = indexes.zip(chunk.start + 1..).map(|(index, end)| (end, batch.record(index)));
-            match core.park(&lane.list, &detail, core.epoch(), records) {
+            match core.park(&lane.list, &detail, epoch, records) {
                 Ok(()) => self.plan.chunks[at].state = State::Settled,
                 Err(error) => core.trouble(&Trouble::Away { text: format!("the dead letters: {error}") }),
             }

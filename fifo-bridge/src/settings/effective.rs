@@ -6,38 +6,14 @@ use std::time::Duration;
 use delivery::limits::{
     BATCH_BYTES_MAX, BATCH_RECORDS_MAX, IN_FLIGHT_MAX, RECORD_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
 };
-use delivery::link::{Address, Endpoint};
+use delivery::link::Endpoint;
 use delivery::push::{Names, Side};
 use delivery::spool::{SpoolConfig, Sync};
 
-use super::file::{self, File, Format, Level, OnLostCursor, OnRefused, Push, Resync, SyncWhen};
+use settings::checks::{Invalid, absolute, invalid, within};
+use settings::redis::endpoint;
 
-/// A value that is not allowed.
-#[derive(Debug)]
-pub struct Invalid {
-    /// `section.key`
-    pub key: &'static str,
-    /// What is wrong and what is allowed.
-    pub why: String,
-    /// The other key of a contradiction, and the same from its side: it is told if only that one was set.
-    pub other: Option<(&'static str, String)>,
-}
-
-fn invalid<T>(key: &'static str, why: impl Into<String>) -> Result<T, Invalid> {
-    Err(Invalid { key, why: why.into(), other: None })
-}
-
-fn within<T: PartialOrd + std::fmt::Display + Copy>(
-    key: &'static str,
-    value: T,
-    low: T,
-    high: T,
-) -> Result<T, Invalid> {
-    if value < low || value > high {
-        return invalid(key, format!("{value} is not allowed; {low} to {high}"));
-    }
-    Ok(value)
-}
+use super::file::{self, File, Format, OnLostCursor, OnRefused, Push, Resync, SyncWhen};
 
 /// How the pipe is made.
 #[derive(Debug, Clone, PartialEq)]
@@ -143,33 +119,12 @@ impl Settings {
 
     /// The endpoint with user and password, the password read now. The error says which file.
     pub fn login(&self) -> Result<Endpoint, String> {
-        let redis = &self.file.redis;
-        let from_file = |path: &Path| {
-            std::fs::read_to_string(path)
-                .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
-                .map_err(|error| format!("the password file {} cannot be read: {error}", path.display()))
-        };
-        let password = if !redis.password_file.is_empty() {
-            from_file(Path::new(&redis.password_file))?
-        } else if !redis.password.is_empty() {
-            redis.password.clone()
-        } else {
-            match std::env::var_os("CREDENTIALS_DIRECTORY").map(|dir| Path::new(&dir).join("redis-password")) {
-                Some(path) if path.exists() => from_file(&path)?,
-                _ => String::new(),
-            }
-        };
-        Ok(self.endpoint.clone().with_login(&redis.user, &password))
+        settings::redis::login(&self.file.redis, &self.endpoint)
     }
 
     /// The log level.
     pub fn level(&self) -> log::LevelFilter {
-        match self.file.log.level {
-            Level::Error => log::LevelFilter::Error,
-            Level::Warn => log::LevelFilter::Warn,
-            Level::Info => log::LevelFilter::Info,
-            Level::Debug => log::LevelFilter::Debug,
-        }
+        self.file.log.level.filter()
     }
 
     /// What happens when the cursor is lost.
@@ -210,14 +165,6 @@ fn is_address(listen: &str) -> bool {
     listen.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
 }
 
-fn absolute(key: &'static str, path: &str) -> Result<Option<PathBuf>, Invalid> {
-    match path {
-        "" => Ok(None),
-        path if path.starts_with('/') => Ok(Some(PathBuf::from(path))),
-        path => invalid(key, format!("{path:?} is not allowed; an absolute path")),
-    }
-}
-
 fn names(file: &File) -> Result<Names, Invalid> {
     let producer = match file.queue.producer.as_str() {
         "" => {
@@ -229,23 +176,6 @@ fn names(file: &File) -> Result<Names, Invalid> {
     let key = if file.queue.key.is_empty() { "queue.key" } else { "queue.producer" };
     Names::new(&file.queue.key, &producer).map_err(|why| Invalid {
         key: if why.starts_with("a producer") { key } else { "queue.key" },
-        why,
-        other: None,
-    })
-}
-
-fn endpoint(redis: &file::Redis) -> Result<Endpoint, Invalid> {
-    if redis.port == 0 {
-        return invalid("redis.port", "0 is not allowed; 1 to 65535");
-    }
-    let connect = within("redis.connect-timeout-ms", redis.connect_timeout_ms, 10, 60_000)?;
-    let timeout = within("redis.timeout-ms", redis.timeout_ms, 10, 600_000)?;
-    if !redis.password.is_empty() && !redis.password_file.is_empty() {
-        return invalid("redis.password-file", "contradicts redis.password; set one of them");
-    }
-    let address = Address { server: &redis.server, port: redis.port, db: redis.db };
-    Endpoint::parse(address, Duration::from_millis(connect), Duration::from_millis(timeout)).map_err(|why| Invalid {
-        key: "redis.server",
         why,
         other: None,
     })

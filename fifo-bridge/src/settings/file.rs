@@ -3,7 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::size::Size;
+pub use settings::sections::{DeadLetter, Level, Log, OnRefused, Push, Redis, SyncWhen};
+use settings::size::Size;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default, expecting = "a section")]
@@ -19,53 +20,11 @@ pub struct File {
     pub log: Log,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default, expecting = "a section")]
-pub struct Redis {
-    pub server: String,
-    pub port: u16,
-    pub user: String,
-    pub password: String,
-    pub password_file: String,
-    pub db: u32,
-    pub connect_timeout_ms: u64,
-    pub timeout_ms: u64,
-}
-
-impl Default for Redis {
-    fn default() -> Self {
-        Self {
-            server: "127.0.0.1".into(),
-            port: 6379,
-            user: String::new(),
-            password: String::new(),
-            password_file: String::new(),
-            db: 0,
-            connect_timeout_ms: 1000,
-            timeout_ms: 5000,
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Push {
-    Right,
-    Left,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnLostCursor {
     Resume,
     Stop,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OnRefused {
-    Hold,
-    DeadLetter,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -157,14 +116,6 @@ impl Default for Frame {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SyncWhen {
-    None,
-    Interval,
-    Always,
-}
-
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default, expecting = "a section")]
 pub struct Spool {
@@ -191,12 +142,6 @@ impl Default for Spool {
     }
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default, expecting = "a section")]
-pub struct DeadLetter {
-    pub directory: String,
-}
-
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default, expecting = "a section")]
 pub struct Metrics {
@@ -207,26 +152,5 @@ pub struct Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         Self { listen: "127.0.0.1:9746".into(), status_socket: String::new() }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Level {
-    Error,
-    Warn,
-    Info,
-    Debug,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default, expecting = "a section")]
-pub struct Log {
-    pub level: Level,
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self { level: Level::Info }
     }
 }

@@ -1,48 +1,20 @@
 //! What each key means, in the words of the manual. `fifo-bridge.toml(5)` and `docs/SETTINGS.md` are made from this.
 
-/// One key of the TOML file.
-#[derive(Debug, Clone, Copy)]
-pub struct Key {
-    /// `section.key`
-    pub name: &'static str,
-    /// What may be written.
-    pub allowed: &'static str,
-    /// Whether a reload takes it over.
-    pub reload: bool,
-    /// What it does, in sentences.
-    pub text: &'static str,
-}
+use settings::key::key;
+use settings::redis;
 
-const fn key(name: &'static str, allowed: &'static str, reload: bool, text: &'static str) -> Key {
-    Key { name, allowed, reload, text }
-}
+pub use settings::Key;
 
 /// All keys, in the order of the manual. A test holds them against what the file takes.
 pub const KEYS: &[Key] = &[
-    key("redis.server", "host, host:port, [v6]:port, /path/of/socket, redis://…, unix://…", true, "Where Redis is."),
-    key("redis.port", "1 to 65535", true, "The port, if redis.server names none."),
-    key("redis.user", "text", true, "ACL user; empty is the default user."),
-    key(
-        "redis.password",
-        "text",
-        true,
-        "Password. A file is better: this one can be read by whoever reads the configuration.",
-    ),
-    key(
-        "redis.password-file",
-        "path",
-        true,
-        "File that holds the password; a line end behind it is taken off. It is read again at each connect. If neither this nor \
-         redis.password is set, the file redis-password in $CREDENTIALS_DIRECTORY is used if it exists (systemd's LoadCredential=).",
-    ),
-    key("redis.db", "0 to 4294967295", true, "Number of the database."),
-    key("redis.connect-timeout-ms", "10 to 60000", true, "Milliseconds that connecting and logging in may take."),
-    key(
-        "redis.timeout-ms",
-        "10 to 600000",
-        true,
-        "Milliseconds that the answer to a push may take. After it the connection is given up and the push repeated; Redis tells a repeat apart.",
-    ),
+    redis::SERVER,
+    redis::PORT,
+    redis::USER,
+    redis::PASSWORD,
+    redis::PASSWORD_FILE,
+    redis::DB,
+    redis::CONNECT_TIMEOUT,
+    redis::TIMEOUT,
     key("queue.key", "text", false, "The Redis list. The cursor lives beside it, see docs/DELIVERY.md."),
     key(
         "queue.push",

@@ -1,0 +1,77 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+/// What rsyslog's omprog talks to: brings every record into a Redis list, once and in order
+#[derive(Debug, Parser)]
+#[command(name = "omrust-prog", version)]
+#[command(after_help = "Exit status: 0 good, 1 it did not work, 78 the configuration is wrong.\n\
+                        Files: /etc/omrust/omrust.toml is read if --config is not given and it exists.")]
+pub struct Cli {
+    /// Configuration file
+    #[arg(long, short, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where Redis is [redis.server]
+    #[arg(long, short, value_name = "SERVER")]
+    pub server: Option<String>,
+    /// Port of Redis [redis.port]
+    #[arg(long, short, value_name = "PORT")]
+    pub port: Option<String>,
+    /// Redis list to fill [queue.key]
+    #[arg(long, short, value_name = "KEY")]
+    pub key: Option<String>,
+    /// Folder of the spool [spool.directory]
+    #[arg(long, value_name = "DIR")]
+    pub spool_directory: Option<String>,
+    /// What to log: error, warn, info or debug [log.level]
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// Any other setting, `prog.patience-seconds=60` for example; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
+    pub set: Vec<(String, String)>,
+    /// Check the configuration and whether Redis can be reached: 0 good, 1 unreachable, 78 bad configuration
+    #[arg(long)]
+    pub check: bool,
+    /// With --check: check the configuration only
+    #[arg(long, requires = "check")]
+    pub no_connect: bool,
+    /// Print the effective settings, secrets masked
+    #[arg(long, conflicts_with = "check")]
+    pub print_config: bool,
+}
+
+/// The file that is read when none is named.
+pub const DEFAULT_FILE: &str = "/etc/omrust/omrust.toml";
+
+impl Cli {
+    /// Flags as settings, the general form first so that a special flag wins.
+    pub fn overrides(&self) -> Vec<(String, String)> {
+        let special = [
+            ("redis.server", &self.server),
+            ("redis.port", &self.port),
+            ("queue.key", &self.key),
+            ("spool.directory", &self.spool_directory),
+            ("log.level", &self.log_level),
+        ];
+        let given = special.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value.clone()?)));
+        self.set.iter().cloned().chain(given).collect()
+    }
+
+    /// The file to read: the one that was named, else the default one if it exists.
+    pub fn file(&self) -> Option<PathBuf> {
+        let default = || Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.exists());
+        self.config.clone().or_else(default)
+    }
+
+    /// Reads the settings.
+    pub fn load(&self) -> Result<crate::settings::Settings, settings::ConfigError> {
+        crate::settings::load(self.file().as_deref(), &self.overrides())
+    }
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
+    Ok((key.trim().to_owned(), value.to_owned()))
+}

@@ -1,0 +1,342 @@
+//! The file in which an instance notes what it accepts, until rsyslog has been told that it is safe.
+//!
+//! It is written before the answer and never synced: it is for the next life of a program that was killed, not for a power loss. The same
+//! bytes are written over and over; a generation in each entry tells those of this transaction from those of earlier ones.
+//!
+//!     header   magic 4, generation 4, answered 4, state 4
+//!     entry    generation 4, length 4, crc32c 4, kind 4, payload
+//!
+//! | killed | the next life finds |
+//! |---|---|
+//! | while an entry is written | a wrong checksum: the record was not answered, rsyslog hands it in again |
+//! | before the answer, or behind it | the record: it is brought to Redis at the position that it has, and told apart when it comes again |
+//! | while it is pushed | the same: the cursor tells how much of it Redis has |
+//! | behind the answer OK | the state `Done`: nothing is left. Killed between the two, rsyslog hands nothing in again and what it hands in next is other bytes |
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use delivery::position::{Epoch, Position};
+
+use crate::held::Section;
+use crate::recall::{Unfinished, mark};
+
+const MAGIC: u32 = u32::from_le_bytes(*b"omi1");
+const HEADER: usize = 16;
+const ENTRY: usize = 16;
+/// A file that grew over this is cut when nothing in it is needed.
+const BYTES_KEPT: u64 = 64 << 20;
+
+/// Kinds of entries.
+const SECTION: u32 = 1;
+const RECORD: u32 = 2;
+
+/// What the last transaction has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Records are coming in.
+    Open,
+    /// All are there and are brought to Redis; an error may have been answered.
+    Settling,
+    /// Safe, and rsyslog knows.
+    Done,
+}
+
+impl State {
+    fn number(self) -> u32 {
+        match self {
+            Self::Open => 0,
+            Self::Settling => 1,
+            Self::Done => 2,
+        }
+    }
+}
+
+/// The file of this life.
+#[derive(Debug)]
+pub struct Intake {
+    file: File,
+    generation: u32,
+    /// What is written by [`flush`](Self::flush).
+    pending: Vec<u8>,
+    /// The end of what was written.
+    end: u64,
+    answered: u32,
+    state: State,
+}
+
+/// What an earlier life has left.
+#[derive(Debug, Default)]
+pub struct Left {
+    /// Its records, with their positions.
+    pub sections: Vec<Section>,
+    /// The same for telling them apart.
+    pub unfinished: Unfinished,
+    /// The transaction's own number.
+    pub generation: u32,
+}
+
+impl Intake {
+    /// Opens or makes the file and reads what is left in it. What follows is written behind that, until [`done`](Self::done).
+    pub fn open(path: &Path) -> io::Result<(Self, Left)> {
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        let (header, left, end) = read(&file)?;
+        let (generation, answered, state) = header.unwrap_or((0, 0, State::Done));
+        let mut intake = Self { file, generation, pending: Vec::new(), end, answered, state };
+        if header.is_none() {
+            intake.file.set_len(0)?;
+            intake.write_header()?;
+        }
+        Ok((intake, left))
+    }
+
+    /// Reads what a file holds and leaves it as it is.
+    pub fn peek(path: &Path) -> io::Result<Left> {
+        Ok(read(&File::open(path)?)?.1)
+    }
+
+    /// True if the next life would find something.
+    pub fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+
+    /// Records that follow stand in `list` from `at` on.
+    pub fn section(&mut self, list: &str, at: Position) {
+        self.reopen();
+        let mut payload = [0; 16];
+        payload[..8].copy_from_slice(&at.epoch.0.to_le_bytes());
+        payload[8..].copy_from_slice(&at.offset.to_le_bytes());
+        self.entry(SECTION, &[&payload, list.as_bytes()]);
+    }
+
+    /// The next record.
+    pub fn record(&mut self, record: &[u8]) {
+        self.entry(RECORD, &[record]);
+    }
+
+    /// Writes what was added.
+    pub fn flush(&mut self) -> io::Result<()> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let written = self.file.write_all_at(&self.pending, self.end);
+        match written {
+            Ok(()) => self.end += self.pending.len() as u64,
+            // What a full disk left of it has a wrong checksum or none.
+            Err(error) => {
+                self.pending.clear();
+                return Err(error);
+            }
+        }
+        if self.pending.capacity() > 4 << 20 {
+            self.pending = Vec::new();
+        }
+        self.pending.clear();
+        Ok(())
+    }
+
+    /// So many records, all sections together, were answered `DEFER_COMMIT`.
+    pub fn answered(&mut self, records: usize) -> io::Result<()> {
+        self.answered = records as u32;
+        self.file.write_all_at(&self.answered.to_le_bytes(), 8)
+    }
+
+    /// All records of the transaction are there.
+    pub fn settling(&mut self) -> io::Result<()> {
+        self.state = State::Settling;
+        self.file.write_all_at(&self.state.number().to_le_bytes(), 12)
+    }
+
+    /// All of it is safe and rsyslog knows.
+    pub fn done(&mut self) -> io::Result<()> {
+        self.pending.clear();
+        self.state = State::Done;
+        if self.end > BYTES_KEPT {
+            self.file.set_len(HEADER as u64)?;
+        }
+        self.file.write_all_at(&self.state.number().to_le_bytes(), 12)
+    }
+
+    /// Begins a new generation if the last one is done.
+    fn reopen(&mut self) {
+        if self.state != State::Done {
+            return;
+        }
+        self.generation = self.generation.wrapping_add(1);
+        self.end = 0;
+        self.answered = 0;
+        self.state = State::Open;
+        self.pending.clear();
+        self.pending.extend(self.header());
+    }
+
+    fn header(&self) -> [u8; HEADER] {
+        let mut header = [0; HEADER];
+        let words = [MAGIC, self.generation, self.answered, self.state.number()];
+        for (place, word) in header.chunks_exact_mut(4).zip(words) {
+            place.copy_from_slice(&word.to_le_bytes());
+        }
+        header
+    }
+
+    fn write_header(&mut self) -> io::Result<()> {
+        self.file.write_all_at(&self.header(), 0)?;
+        self.end = HEADER as u64;
+        Ok(())
+    }
+
+    fn entry(&mut self, kind: u32, parts: &[&[u8]]) {
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        let sum = parts.iter().fold(seed(self.generation, kind), |sum, part| crc32c::crc32c_append(sum, part));
+        for word in [self.generation, length as u32, sum, kind] {
+            self.pending.extend_from_slice(&word.to_le_bytes());
+        }
+        for part in parts {
+            self.pending.extend_from_slice(part);
+        }
+    }
+}
+
+fn seed(generation: u32, kind: u32) -> u32 {
+    crc32c::crc32c_append(generation, &kind.to_le_bytes())
+}
+
+fn word(bytes: &[u8], at: usize) -> u32 {
+    bytes.get(at..at + 4).and_then(|word| word.try_into().ok()).map_or(0, u32::from_le_bytes)
+}
+
+type Header = Option<(u32, u32, State)>;
+
+fn read(file: &File) -> io::Result<(Header, Left, u64)> {
+    let mut bytes = vec![0; usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?];
+    file.read_exact_at(&mut bytes, 0)?;
+    if bytes.len() < HEADER || word(&bytes, 0) != MAGIC {
+        return Ok((None, Left::default(), 0));
+    }
+    let (generation, answered) = (word(&bytes, 4), word(&bytes, 8));
+    let state = match word(&bytes, 12) {
+        0 => State::Open,
+        1 => State::Settling,
+        _ => return Ok((Some((generation, answered, State::Done)), Left::default(), HEADER as u64)),
+    };
+    let mut left = Left { generation, ..Left::default() };
+    let mut at = HEADER;
+    while let Some((kind, payload)) = entry(&bytes, at, generation) {
+        match (kind, left.sections.last_mut()) {
+            (SECTION, _) => {
+                let Some(section) = section(payload) else { break };
+                left.sections.push(section);
+            }
+            (RECORD, Some(section)) => {
+                section.push(payload);
+                left.unfinished.marks.push(mark(payload));
+            }
+            _ => break,
+        }
+        at += ENTRY + payload.len();
+    }
+    left.sections.retain(|section| !section.is_empty());
+    left.unfinished.answered = answered as usize;
+    left.unfinished.settling = state == State::Settling;
+    Ok((Some((generation, answered, state)), left, at as u64))
+}
+
+fn entry(bytes: &[u8], at: usize, generation: u32) -> Option<(u32, &[u8])> {
+    let head = bytes.get(at..at + ENTRY)?;
+    let (length, sum, kind) = (word(head, 4) as usize, word(head, 8), word(head, 12));
+    let payload = bytes.get(at + ENTRY..(at + ENTRY).checked_add(length)?)?;
+    let right = word(head, 0) == generation && crc32c::crc32c_append(seed(generation, kind), payload) == sum;
+    right.then_some((kind, payload))
+}
+
+fn section(payload: &[u8]) -> Option<Section> {
+    let number = |at: usize| payload.get(at..at + 8)?.try_into().ok().map(u64::from_le_bytes);
+    let at = Position { epoch: Epoch(number(0)?), offset: number(8)? };
+    Some(Section::new(std::str::from_utf8(payload.get(16..)?).ok()?, at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(offset: u64) -> Position {
+        Position { epoch: Epoch(5), offset }
+    }
+
+    fn records(left: &Left) -> Vec<Vec<u8>> {
+        left.sections.iter().flat_map(|section| section.records(0)).map(<[u8]>::to_vec).collect()
+    }
+
+    #[test]
+    fn the_next_life_finds_what_was_not_done() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("intake");
+        let (mut intake, left) = Intake::open(&path).expect("open");
+        assert!(left.sections.is_empty() && intake.is_done());
+        intake.section("list", at(3));
+        for record in [&b"a"[..], b"", b"\0\xff\n"] {
+            intake.record(record);
+        }
+        intake.flush().expect("write");
+        intake.answered(2).expect("write");
+        let (mut again, left) = Intake::open(&path).expect("open");
+        assert_eq!(records(&left), [&b"a"[..], b"", b"\0\xff\n"]);
+        assert_eq!((left.sections[0].at, left.sections[0].list.as_str()), (at(3), "list"));
+        assert_eq!((left.unfinished.answered, left.unfinished.settling), (2, false));
+        // It goes on behind it.
+        again.section("list", Position { epoch: Epoch(6), offset: 0 });
+        again.record(b"b");
+        again.flush().expect("write");
+        again.settling().expect("write");
+        let left = Intake::peek(&path).expect("read");
+        assert_eq!(records(&left).len(), 4);
+        assert_eq!(left.sections[1].at.epoch, Epoch(6));
+        assert!(left.unfinished.settling);
+        again.done().expect("write");
+        assert!(records(&Intake::peek(&path).expect("read")).is_empty());
+    }
+
+    #[test]
+    fn an_entry_that_was_cut_off_and_those_of_earlier_transactions_are_none() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("intake");
+        let (mut intake, _) = Intake::open(&path).expect("open");
+        for round in 0..3 {
+            intake.section("list", at(round));
+            for record in [&[b'x'; 50][..], &[b'y'; 50], &[b'z'; 50]].iter().take(3 - round as usize) {
+                intake.record(record);
+            }
+            intake.flush().expect("write");
+            let left = Intake::peek(&path).expect("read");
+            assert_eq!(records(&left).len(), 3 - round as usize);
+            intake.done().expect("write");
+        }
+        intake.section("list", at(9));
+        intake.record(&[b'a'; 100]);
+        intake.record(&[b'b'; 100]);
+        intake.flush().expect("write");
+        let file = OpenOptions::new().write(true).open(&path).expect("open");
+        let size = intake.end;
+        for cut in 1..=116 {
+            file.write_all_at(b"!", size - cut).expect("write");
+            assert_eq!(records(&Intake::peek(&path).expect("read")).len(), 1, "{cut}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_somebody_else_is_begun_anew() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("intake");
+        for text in [&b""[..], b"x", &[0x55; 100]] {
+            std::fs::write(&path, text).expect("write");
+            let (mut intake, left) = Intake::open(&path).expect("open");
+            assert!(left.sections.is_empty());
+            intake.section("l", at(0));
+            intake.record(b"r");
+            intake.flush().expect("write");
+            assert_eq!(records(&Intake::peek(&path).expect("read")).len(), 1);
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! The program omrust-prog: see `omrust-prog --help`.
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, reason = "a command line program talks to its user")]
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use omrust_prog::cli::Cli;
+use omrust_prog::settings::Settings;
+use omrust_prog::{check, logger, run};
+use settings::ConfigError;
+
+/// EX_CONFIG of sysexits.h.
+const BAD_CONFIGURATION: u8 = 78;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let settings = match cli.load() {
+        Ok(settings) => settings,
+        Err(error) => {
+            logger::complain(&error.to_string());
+            if matches!(error, ConfigError::Unreadable { .. }) {
+                logger::complain("name another file with --config, or none at all to run on defaults");
+            }
+            return ExitCode::from(BAD_CONFIGURATION);
+        }
+    };
+    if cli.print_config {
+        print!("{}", settings.masked());
+        return ExitCode::SUCCESS;
+    }
+    if cli.check {
+        return checked(&settings, cli.no_connect);
+    }
+    logger::start(settings.file.log.level.filter());
+    match run::run(settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            logger::complain(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn checked(settings: &Settings, no_connect: bool) -> ExitCode {
+    println!("the configuration is good");
+    if no_connect {
+        return ExitCode::SUCCESS;
+    }
+    let findings = check::redis(settings);
+    for note in &findings.notes {
+        println!("{note}");
+    }
+    for fault in &findings.faults {
+        logger::complain(fault);
+    }
+    if findings.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

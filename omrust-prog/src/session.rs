@@ -1,0 +1,332 @@
+//! One conversation with a host that hands records in by transactions: begin, message, commit. Program and C interface are made of it.
+//!
+//! Each record gets its position when it is accepted, and keeps it: bringing it to Redis may be tried as often as it takes, by this life and by
+//! the next, and the cursor tells a repeat. What the host was not told of is in the [intake](crate::intake); what it may therefore hand in again
+//! is told apart by [recall](crate::recall).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use delivery::counters::{Counters, add};
+use delivery::outlet::{Batch, Health, OnRefused, Outcome, Outlet, OutletConfig, OutletError, Target, Worker};
+use delivery::position::{Epoch, Position};
+
+use crate::estate::Estate;
+use crate::fault::{self, Place};
+use crate::held::Section;
+use crate::instance::Instance;
+use crate::intake::{Intake, Left};
+use crate::recall::{Recall, mark};
+use crate::settings::Settings;
+
+/// So long after its start a program may be handed what belongs to another one's last life.
+const YOUNG: Duration = Duration::from_secs(120);
+
+/// A number of this host's programs, with what keeps it over lives.
+struct Seat {
+    instance: Instance,
+    intake: Intake,
+    estate: Estate,
+}
+
+/// One conversation.
+pub struct Session {
+    name: String,
+    list: String,
+    outlet: Arc<Outlet>,
+    worker: Worker,
+    seat: Option<Seat>,
+    /// What an earlier life had accepted, until it is safe.
+    left: Vec<Section>,
+    /// What this life has accepted, until it is safe.
+    current: Section,
+    recall: Recall,
+    epoch: Epoch,
+    /// Records of this life.
+    next: u64,
+    /// Records that were handed in since the last answer, those told apart included.
+    turn: usize,
+    /// The first record of `current` that came since the last answer.
+    fresh: usize,
+    /// Records in the intake's file.
+    noted: usize,
+    sectioned: bool,
+    /// The file could not be written; told once.
+    blind: bool,
+    born: Instant,
+}
+
+/// A section as the outlet takes it.
+pub(crate) struct Records<'a> {
+    pub section: &'a Section,
+    /// Its list is the one of the settings.
+    pub main: bool,
+}
+
+impl Batch for Records<'_> {
+    fn len(&self) -> usize {
+        self.section.len()
+    }
+
+    fn target(&self, _index: usize) -> Target<'_> {
+        if self.main { Target::Main } else { Target::List(&self.section.list) }
+    }
+
+    fn record(&self, index: usize) -> &[u8] {
+        self.section.record(index)
+    }
+}
+
+/// The outlet of one number.
+pub(crate) fn outlet(settings: &Arc<Settings>, instance: Option<&Instance>) -> Result<Arc<Outlet>, OutletError> {
+    let number = instance.map(|instance| instance.number);
+    let config = OutletConfig {
+        name: number.map_or_else(|| "no instance".to_owned(), |number| format!("instance {number}")),
+        // Without a number there is no earlier life either.
+        producer: match number {
+            Some(number) => format!("{}:{number}", settings.producer),
+            None => format!("{}:{}", settings.producer, std::process::id()),
+        },
+        list: settings.list.clone(),
+        side: settings.side,
+        timeout: settings.endpoint.timeout,
+        delay: settings.delay,
+        dead_letters: Some(settings.dead_letter_directory.clone()),
+        on_refused: if settings.park_refused { OnRefused::DeadLetter } else { OnRefused::Hold },
+        ..OutletConfig::default()
+    };
+    let login = Arc::clone(settings);
+    Outlet::new(config, Box::new(move || login.login()))
+}
+
+impl Session {
+    /// Takes a number and finds what its last life has left. Asks Redis nothing.
+    pub fn open(settings: &Arc<Settings>) -> Result<Self, OutletError> {
+        let mut left = Left::default();
+        let seat = match Seat::take(settings, &mut left) {
+            Ok(seat) => Some(seat),
+            Err(error) => {
+                log::error!(
+                    "no instance in {}: {error}: what is accepted while this program is killed comes twice or not at all",
+                    settings.state_directory.display()
+                );
+                None
+            }
+        };
+        let number = seat.as_ref().map(|seat| seat.instance.number);
+        let outlet = outlet(settings, seat.as_ref().map(|seat| &seat.instance))?;
+        outlet.start()?;
+        let epoch = outlet.epoch();
+        let noted = left.sections.iter().map(Section::len).sum();
+        if noted > 0 {
+            log::info!("{noted} records of a transaction that was not finished are brought to redis");
+        }
+        Ok(Self {
+            name: number.map_or_else(|| "-".to_owned(), |number| number.to_string()),
+            list: settings.list.clone(),
+            worker: outlet.worker(),
+            outlet,
+            seat,
+            left: left.sections,
+            current: Section::new(&settings.list, Position::start(epoch)),
+            recall: Recall::default(),
+            epoch,
+            next: 0,
+            turn: 0,
+            fresh: 0,
+            noted,
+            sectioned: false,
+            blind: false,
+            born: Instant::now(),
+        })
+    }
+
+    /// The number of its instance, `-` without one.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The number of its instance.
+    pub fn number(&self) -> Option<u16> {
+        self.seat.as_ref().map(|seat| seat.instance.number)
+    }
+
+    /// What brings the records to Redis.
+    pub fn outlet(&self) -> &Arc<Outlet> {
+        &self.outlet
+    }
+
+    /// What has happened so far.
+    pub fn counters(&self) -> &Arc<Counters> {
+        self.outlet.counters()
+    }
+
+    /// How it is.
+    pub fn health(&self) -> Health {
+        self.outlet.health()
+    }
+
+    /// Records that are accepted and not known to be safe.
+    pub fn held(&self) -> usize {
+        self.left.iter().map(Section::len).sum::<usize>() + self.current.len()
+    }
+
+    /// True if Redis answers.
+    pub fn probe(&mut self, interrupted: &dyn Fn() -> bool) -> bool {
+        self.worker.probe(interrupted)
+    }
+
+    /// Accepts a record. It is noted with [`note`](Self::note).
+    pub fn message(&mut self, record: &[u8]) {
+        add(&self.outlet.counters().received, 1);
+        let first = self.turn == 0;
+        self.turn += 1;
+        if first {
+            self.claim(record);
+        }
+        if !self.recall.is_empty() && self.recall.take(mark(record)) {
+            add(&self.outlet.counters().duplicates_suppressed, 1);
+            return;
+        }
+        if self.current.is_empty() {
+            self.current.restart(Position { epoch: self.epoch, offset: self.next });
+            self.fresh = 0;
+        }
+        self.current.push(record);
+        if let Some(seat) = &mut self.seat {
+            if !std::mem::replace(&mut self.sectioned, true) {
+                seat.intake.section(&self.list, Position { epoch: self.epoch, offset: self.next });
+            }
+            seat.intake.record(record);
+        }
+        self.next += 1;
+        self.noted += 1;
+    }
+
+    /// Writes down what was accepted, so that it survives a kill. To be called before the host is answered.
+    pub fn note(&mut self) {
+        fault::pass(Place::BeforeNote);
+        let Some(seat) = &mut self.seat else { return };
+        let written = seat.intake.flush();
+        self.told(written);
+        fault::pass(Place::AfterNote);
+    }
+
+    /// The host was answered that the records are kept.
+    pub fn deferred(&mut self) {
+        let noted = self.noted;
+        let Some(seat) = &mut self.seat else { return };
+        let written = seat.intake.answered(noted);
+        self.told(written);
+    }
+
+    /// Tries once to make safe what is held. True if all of it is.
+    pub fn settle(&mut self, interrupted: &dyn Fn() -> bool) -> bool {
+        if self.held() == 0 {
+            return true;
+        }
+        if let Some(seat) = &mut self.seat
+            && !seat.intake.is_done()
+        {
+            let written = seat.intake.settling();
+            self.told(written);
+        }
+        fault::pass(Place::BeforeSettle);
+        while let Some(section) = self.left.first() {
+            let records = Records { section, main: section.list == self.list };
+            if self.worker.commit_at(section.at, &records, interrupted) != Outcome::Done {
+                return false;
+            }
+            self.left.remove(0);
+        }
+        if !self.current.is_empty() {
+            let records = Records { section: &self.current, main: true };
+            if self.worker.commit_at(self.current.at, &records, interrupted) != Outcome::Done {
+                return false;
+            }
+        }
+        fault::pass(Place::AfterSettle);
+        true
+    }
+
+    /// The host was answered that everything is safe, or that it is not.
+    pub fn answered(&mut self, safe: bool) {
+        if safe {
+            self.recall.answered(self.turn);
+            if self.recall.is_empty()
+                && let Some(seat) = &mut self.seat
+            {
+                seat.estate.finish();
+                let written = if seat.intake.is_done() { Ok(()) } else { seat.intake.done() };
+                self.told(written);
+                self.noted = 0;
+                self.sectioned = false;
+            }
+            self.current.restart(Position { epoch: self.epoch, offset: self.next });
+            self.fresh = 0;
+        } else {
+            self.recall.turned_away();
+            self.recall.remember(self.current.records(self.fresh).map(mark));
+            self.fresh = self.current.len();
+        }
+        self.turn = 0;
+    }
+
+    /// The first record of a turn: it may belong to what a killed program has left.
+    fn claim(&mut self, record: &[u8]) {
+        let Some(seat) = &mut self.seat else { return };
+        if self.born.elapsed() > YOUNG {
+            seat.estate.close();
+            return;
+        }
+        seat.estate.refresh();
+        if seat.estate.is_open()
+            && let Some(marks) = seat.estate.claim(mark(record))
+        {
+            self.recall.remember(marks);
+        }
+    }
+
+    /// Says once that the file of what is accepted cannot be written, and once that it can again.
+    fn told(&mut self, written: std::io::Result<()>) {
+        match written {
+            Ok(()) if self.blind => {
+                self.blind = false;
+                log::info!("what is accepted is noted again");
+            }
+            Ok(()) => {}
+            Err(error) => {
+                if !std::mem::replace(&mut self.blind, true) {
+                    log::error!("what is accepted cannot be noted: {error}: it would not survive a kill");
+                }
+            }
+        }
+    }
+}
+
+impl Seat {
+    fn take(settings: &Settings, left: &mut Left) -> std::io::Result<Self> {
+        let root = &settings.state_directory;
+        let instance = Instance::take(root)?;
+        // Before anything is accepted: whoever is handed the records of a killed neighbour finds them published.
+        for number in Instance::known(root).into_iter().filter(|number| *number != instance.number) {
+            if let Ok(Some(orphan)) = Instance::take_number(root, number) {
+                publish(root, &orphan)?;
+            }
+        }
+        publish(root, &instance)?;
+        let (intake, found) = Intake::open(&instance.intake())?;
+        *left = found;
+        let estate = Estate::open(root, instance.number);
+        Ok(Self { instance, intake, estate })
+    }
+}
+
+/// Publishes what `instance`, which is locked, has not finished; once.
+pub(crate) fn publish(root: &std::path::Path, instance: &Instance) -> std::io::Result<()> {
+    let Ok(left) = Intake::peek(&instance.intake()) else { return Ok(()) };
+    if left.unfinished.marks.is_empty() {
+        return Ok(());
+    }
+    Estate::open(root, instance.number).publish(left.generation, &left.unfinished)
+}

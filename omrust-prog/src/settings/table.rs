@@ -1,0 +1,147 @@
+//! What each key means, in the words of the manual. `omrust.toml(5)` and `docs/SETTINGS-OMRUST.md` are made from this.
+
+use settings::key::key;
+use settings::redis;
+
+pub use settings::Key;
+
+/// All keys, in the order of the manual. A test holds them against what the file takes.
+pub const KEYS: &[Key] = &[
+    redis::SERVER,
+    redis::PORT,
+    redis::USER,
+    redis::PASSWORD,
+    redis::PASSWORD_FILE,
+    redis::DB,
+    redis::CONNECT_TIMEOUT,
+    redis::TIMEOUT,
+    key("queue.key", "text", false, "The Redis list. The cursor lives beside it, see docs/DELIVERY.md."),
+    key(
+        "queue.push",
+        "right or left",
+        false,
+        "right: RPUSH, for workers that use LPOP. left: LPUSH, for workers that use RPOP.",
+    ),
+    key(
+        "queue.producer",
+        "up to 500 bytes",
+        false,
+        "The name under which the cursors are kept, one for each instance. It must differ between all hosts and actions that fill one list, and stay \
+         the same over restarts. Empty: host name, a colon, and the folder of the instances.",
+    ),
+    key(
+        "queue.on-refused",
+        "hold or dead-letter",
+        false,
+        "What to do when Redis will not take records into this list (WRONGTYPE, or no permission for the key): hold waits and tries again; \
+         dead-letter parks them.",
+    ),
+    key(
+        "spool.directory",
+        "absolute path",
+        false,
+        "The spool's folder, on disk. Each instance has a folder of its own in it. Empty: there is no spool, and rsyslog waits while Redis is away.",
+    ),
+    key(
+        "spool.maxsize",
+        "size, 4m or more",
+        false,
+        "Bytes of the spool of one instance, at most. When it is full, rsyslog waits; nothing is dropped.",
+    ),
+    key(
+        "spool.delay-ms",
+        "10 to 60000",
+        false,
+        "Milliseconds that Redis may take for a transaction before it goes into the spool.",
+    ),
+    key(
+        "spool.sync",
+        "always, interval or none",
+        false,
+        "When the spool is forced to disk. With always, what was answered OK survives a power loss. With interval the last spool.sync-interval-ms \
+         do not, with none what the kernel had not written back. A kill -9 costs nothing with any of them.",
+    ),
+    key("spool.sync-interval-ms", "10 to 60000", false, "Milliseconds between two syncs, for spool.sync = interval."),
+    key(
+        "dead-letter.directory",
+        "absolute path",
+        false,
+        "Folder of dead-letters.jsonl. Empty: the folder of the instances.",
+    ),
+    key(
+        "prog.confirm-messages",
+        "auto, on or off",
+        false,
+        "Whether rsyslog waits for answers; the same as confirmMessages of the action. auto sees it: with confirmMessages=\"on\" standard output is a \
+         pipe of its own.",
+    ),
+    key(
+        "prog.use-transactions",
+        "true or false",
+        false,
+        "true: lines that read as the marks are marks. A line outside of a transaction is a transaction of its own, so that it also suits an \
+         action without transactions. false: no line is a mark.",
+    ),
+    key("prog.begin-mark", "text", false, "beginTransactionMark of the action."),
+    key("prog.commit-mark", "text", false, "commitTransactionMark of the action."),
+    key(
+        "prog.confirm-timeout-ms",
+        "100 to 3600000",
+        false,
+        "confirmTimeout of the action: while an answer takes longer a dot is written four times in this time.",
+    ),
+    key(
+        "prog.close-timeout-ms",
+        "100 to 3600000",
+        false,
+        "closeTimeout of the action: after the end of the input the program is gone within this time, whatever Redis does.",
+    ),
+    key(
+        "prog.patience-seconds",
+        "0 to 86400",
+        false,
+        "Seconds that an answer may take while records can go neither into Redis nor into the spool; then rsyslog is told an error, hands the records \
+         in again, and is told apart. Waiting keeps rsyslog's own retries, which change the order in which records come, out of it.",
+    ),
+    key(
+        "prog.record-max",
+        "size, 1k to 64m",
+        false,
+        "The longest record, without its line end. A longer one becomes a dead letter, in parts, nothing cut off.",
+    ),
+    key(
+        "prog.state-directory",
+        "absolute path",
+        false,
+        "Folder of the instances: their locks, and what each has accepted and not yet confirmed. Empty: spool.directory; without one /run/omrust-prog, \
+         which is memory.",
+    ),
+    key(
+        "log.level",
+        "error, warn, info or debug",
+        false,
+        "What is logged, to standard error. The action's output= catches it.",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_names_exactly_what_the_file_takes() {
+        let toml::Value::Table(sections) = toml::Value::try_from(crate::settings::file::File::default()).expect("toml")
+        else {
+            panic!("no table")
+        };
+        let mut taken: Vec<String> = Vec::new();
+        for (section, keys) in sections {
+            let keys = keys.as_table().expect("section").clone();
+            taken.extend(keys.keys().map(|key| format!("{section}.{key}")));
+        }
+        let mut told: Vec<String> = KEYS.iter().map(|key| key.name.to_owned()).collect();
+        taken.sort();
+        told.sort();
+        assert_eq!(taken, told);
+    }
+}

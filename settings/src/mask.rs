@@ -1,0 +1,21 @@
+//! Settings without their secrets, for people.
+
+use crate::sections::Redis;
+
+/// Takes password and login out of the section, so that it can be shown.
+pub fn mask(redis: &mut Redis) {
+    if !redis.password.is_empty() {
+        redis.password = "***".into();
+    }
+    redis.server = server(&redis.server);
+}
+
+/// The address without what is secret in a URL: `redis://user:password@host`, `unix:///socket?user=..&pass=..`.
+pub fn server(server: &str) -> String {
+    let Some((scheme, rest)) = server.split_once("://") else { return server.to_owned() };
+    let (place, query) = rest.split_once('?').map_or((rest, None), |(place, query)| (place, Some(query)));
+    let place = place.rsplit_once('@').map_or_else(|| place.to_owned(), |(_, host)| format!("***@{host}"));
+    let hide = |pair: &str| if pair.starts_with("pass=") { "pass=***".to_owned() } else { pair.to_owned() };
+    let query = query.map(|query| query.split('&').map(hide).collect::<Vec<_>>().join("&"));
+    format!("{scheme}://{place}{}", query.map(|query| format!("?{query}")).unwrap_or_default())
+}
