@@ -143,6 +143,6 @@ fn armed_place() -> Option<Place> {
         let wanted = std::env::var("FIFO_BRIDGE_FAULT").ok()?;
         let (name, count) = wanted.split_once(':')?;
         COUNT.store(count.parse().ok()?, std::sync::atomic::Ordering::Relaxed);
-        Place::ALL.into_iter().chain(Place::JOURNAL).find(|place| place.name() == name)
+        Place::ALL.into_iter().chain(Place::JOURNAL).chain(Place::OUTLET).find(|place| place.name() == name)
     })
 }
