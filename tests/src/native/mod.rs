@@ -5,6 +5,7 @@
 
 pub mod door;
 pub mod faults;
+pub mod plain;
 pub mod rig;
 pub mod scenario;
 pub mod statistics;
