@@ -43,7 +43,7 @@ fn last_line(look: &inspect::Inspection) -> Result<Option<Position>, SpoolError>
     let mut last = None;
     look.walk(|seen| {
         if let inspect::Seen::Bytes { at, bytes, .. } = seen
-            && let Some(end) = bytes.iter().rposition(|byte| *byte == b'\n')
+            && let Some(end) = memchr::memrchr(b'\n', bytes)
         {
             last = Some(Position { offset: at.offset + end as u64 + 1, ..at });
         }
