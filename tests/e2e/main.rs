@@ -5,6 +5,7 @@ mod cursors;
 mod demo;
 mod generated;
 mod harness;
+mod journal;
 mod kills;
 mod native_abi;
 mod native_control;
