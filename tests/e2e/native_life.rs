@@ -142,7 +142,8 @@ fn an_outage_makes_neither_a_storm_of_lines_nor_a_busy_loop() {
     let mut redis = Redis::setup(&scene).aof().start();
     // rsyslogd's own messages go the same way: whatever is said about the outage is another record.
     let own = format!("ruleset(name=\"own\") {{ {} }}\ncall own", action(&redis, ""));
-    let plain = Plain::new(&scene, &own, &action(&redis, "").replace("\"out\"", "\"fed\"").replace("\"list\"", "\"fed\""));
+    let plain =
+        Plain::new(&scene, &own, &action(&redis, "").replace("\"out\"", "\"fed\"").replace("\"list\"", "\"fed\""));
     let mut rsyslogd = plain.start();
     let records = Numbered::new("storm", 100);
     plain.send(&records, 0..1_000);
@@ -172,12 +173,13 @@ fn legacy_lines_of_modules_that_are_loaded_later_still_work() {
         socket.display(),
         scene.file("file").display()
     );
-    let plain = Plain::new(&scene, "", &format!("{}\ncall RSYSLOG_DefaultRuleset", action(&redis, "")));
-    let plain = Plain { setup: plain.setup.text(&after), ..plain };
+    let mut plain = Plain::new(&scene, "", &format!("{}\ncall RSYSLOG_DefaultRuleset", action(&redis, "")));
+    plain.setup = plain.setup.text(&after);
     let mut rsyslogd = plain.start();
     plain.send(&Numbered::new("legacy", 100), 0..1);
     let mut text = [0; 4096];
-    let received = std::iter::from_fn(|| receiver.recv(&mut text).ok().map(|n| String::from_utf8_lossy(&text[..n]).into_owned()));
+    let received =
+        std::iter::from_fn(|| receiver.recv(&mut text).ok().map(|n| String::from_utf8_lossy(&text[..n]).into_owned()));
     assert!(received.take(50).any(|line| line.contains("legacy 0 ")), "the socket got nothing of it");
     until("the line in the file", PATIENCE, || {
         fs::read_to_string(scene.file("file")).is_ok_and(|text| text.contains("legacy 0 ")).then_some(())
@@ -202,7 +204,8 @@ fn a_record_that_panics_twice_becomes_a_dead_letter_and_the_others_arrive() {
         plain.setup = plain.setup.env("OMRUST_PANIC_ON", "PANIC-HERE");
         let mut rsyslogd = plain.start();
         let records = Numbered::new("panic", 100);
-        let frames = (0..300).map(|n| if n % 100 == 50 { poison(n) } else { records.syslog(n - n / 100 - u64::from(n % 100 > 50)) });
+        let frames = (0..300)
+            .map(|n| if n % 100 == 50 { poison(n) } else { records.syslog(n - n / 100 - u64::from(n % 100 > 50)) });
         e2e::rsyslog::send_tcp(plain.port, frames);
         redis.wait_llen("list", 297, PATIENCE);
         let counters = plain.counters("out", "dead_letters", 3);

@@ -202,6 +202,14 @@ impl Worker {
         }
     }
 
+    /// True if there is a connection that Redis has not closed. Asks nobody.
+    pub fn is_connected(&mut self) -> bool {
+        if self.sender.port.link().is_some_and(|link| !link.is_alive()) {
+            self.sender.port.close();
+        }
+        self.sender.port.is_open()
+    }
+
     /// True if there is a spool that takes batches, or a connection, or one may be tried. Asks nobody.
     pub fn ready(&self) -> bool {
         self.spool_is_well() || self.sender.port.is_open() || self.sender.port.is_due(Instant::now())
