@@ -8,6 +8,7 @@ mod harness;
 mod journal;
 mod kills;
 mod native_control;
+mod native_faults;
 mod outage;
 mod packaging;
 mod pipe;
