@@ -14,7 +14,7 @@ const AOF: [(&str, &str); 2] = [("appendonly", "yes"), ("appendfsync", "always")
 const FAULT: Duration = Duration::from_millis(600);
 
 /// How long the module waits for Redis here, until it spools or gives the batch back.
-const IMPATIENT: &str = "timeout=\"400\" connecttimeout=\"400\" spool.delay=\"200\"";
+const IMPATIENT: &str = "timeout=\"400\" connecttimeout=\"400\"";
 
 fn plan(spool: bool) -> Plan {
     Plan { spool, more: IMPATIENT.to_owned(), ..Plan::default() }

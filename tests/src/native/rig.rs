@@ -181,6 +181,8 @@ impl Rig {
         self.mark = self.statistics.mark();
         self.sent_before_start = self.sent.count();
         self.rsyslogd.start();
+        let log = self.rsyslogd.log();
+        assert!(!log.contains("error during parsing"), "rsyslogd does not understand its configuration:\n{log}");
     }
 
     /// New senders, in place of those that were there.
