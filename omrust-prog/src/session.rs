@@ -176,7 +176,7 @@ impl Session {
         self.worker.probe(interrupted)
     }
 
-    /// Accepts a record. It is noted with [`note`](Self::note).
+    /// Accepts a record: from here on it survives a kill.
     pub fn message(&mut self, record: &[u8]) {
         add(&self.outlet.counters().received, 1);
         let first = self.turn == 0;
@@ -193,23 +193,19 @@ impl Session {
             self.fresh = 0;
         }
         self.current.push(record);
+        fault::pass(Place::BeforeNote);
         if let Some(seat) = &mut self.seat {
-            if !std::mem::replace(&mut self.sectioned, true) {
-                seat.intake.section(&self.list, Position { epoch: self.epoch, offset: self.next });
-            }
-            seat.intake.record(record);
+            let written = if std::mem::replace(&mut self.sectioned, true) {
+                Ok(())
+            } else {
+                seat.intake.section(&self.list, Position { epoch: self.epoch, offset: self.next })
+            };
+            let written = written.and_then(|()| seat.intake.record(record));
+            self.told(written);
         }
+        fault::pass(Place::AfterNote);
         self.next += 1;
         self.noted += 1;
-    }
-
-    /// Writes down what was accepted, so that it survives a kill. To be called before the host is answered.
-    pub fn note(&mut self) {
-        fault::pass(Place::BeforeNote);
-        let Some(seat) = &mut self.seat else { return };
-        let written = seat.intake.flush();
-        self.told(written);
-        fault::pass(Place::AfterNote);
     }
 
     /// The host was answered that the records are kept.
