@@ -20,18 +20,45 @@ pub enum Place {
     DeadLetterBeforeWrite,
     DeadLetterAfterWrite,
     StartBeforeCursor,
+    JournalBeforeWrite,
+    JournalAfterWrite,
+    JournalAfterSync,
+    JournalBeforeRename,
+    JournalAfterRename,
+    JournalBeforeFree,
+    JournalAfterFree,
     OutletBeforeFence,
     OutletAfterFence,
+    OutletBeforeSpool,
+    OutletAfterSpool,
+    OutletBeforeRelease,
+    OutletAfterRelease,
 }
 
 impl Place {
-    /// True for those that only an outlet passes.
-    pub fn is_of_the_outlet(self) -> bool {
-        matches!(self, Self::OutletBeforeFence | Self::OutletAfterFence)
-    }
+    /// The places of the journal, for tests that walk through them.
+    pub const JOURNAL: [Self; 7] = [
+        Self::JournalBeforeWrite,
+        Self::JournalAfterWrite,
+        Self::JournalAfterSync,
+        Self::JournalBeforeRename,
+        Self::JournalAfterRename,
+        Self::JournalBeforeFree,
+        Self::JournalAfterFree,
+    ];
 
-    /// All places, for tests that walk through them.
-    pub const ALL: [Self; 15] = [
+    /// The places that only an outlet passes, for tests that walk through them.
+    pub const OUTLET: [Self; 6] = [
+        Self::OutletBeforeFence,
+        Self::OutletAfterFence,
+        Self::OutletBeforeSpool,
+        Self::OutletAfterSpool,
+        Self::OutletBeforeRelease,
+        Self::OutletAfterRelease,
+    ];
+
+    /// The places that fifo-bridge passes, for tests that walk through them.
+    pub const ALL: [Self; 13] = [
         Self::DrainBeforeSplice,
         Self::DrainAfterSplice,
         Self::DrainBeforeRotate,
@@ -45,8 +72,6 @@ impl Place {
         Self::DeadLetterBeforeWrite,
         Self::DeadLetterAfterWrite,
         Self::StartBeforeCursor,
-        Self::OutletBeforeFence,
-        Self::OutletAfterFence,
     ];
 
     /// The name that the environment variable uses.
@@ -65,8 +90,19 @@ impl Place {
             Self::DeadLetterBeforeWrite => "dead-letter-before-write",
             Self::DeadLetterAfterWrite => "dead-letter-after-write",
             Self::StartBeforeCursor => "start-before-cursor",
+            Self::JournalBeforeWrite => "journal-before-write",
+            Self::JournalAfterWrite => "journal-after-write",
+            Self::JournalAfterSync => "journal-after-sync",
+            Self::JournalBeforeRename => "journal-before-rename",
+            Self::JournalAfterRename => "journal-after-rename",
+            Self::JournalBeforeFree => "journal-before-free",
+            Self::JournalAfterFree => "journal-after-free",
             Self::OutletBeforeFence => "outlet-before-fence",
             Self::OutletAfterFence => "outlet-after-fence",
+            Self::OutletBeforeSpool => "outlet-before-spool",
+            Self::OutletAfterSpool => "outlet-after-spool",
+            Self::OutletBeforeRelease => "outlet-before-release",
+            Self::OutletAfterRelease => "outlet-after-release",
         }
     }
 }
@@ -107,6 +143,6 @@ fn armed_place() -> Option<Place> {
         let wanted = std::env::var("FIFO_BRIDGE_FAULT").ok()?;
         let (name, count) = wanted.split_once(':')?;
         COUNT.store(count.parse().ok()?, std::sync::atomic::Ordering::Relaxed);
-        Place::ALL.into_iter().find(|place| place.name() == name)
+        Place::ALL.into_iter().chain(Place::JOURNAL).chain(Place::OUTLET).find(|place| place.name() == name)
     })
 }

@@ -10,6 +10,7 @@ pub mod counters;
 pub mod dead_letter;
 pub mod error;
 pub mod fault;
+pub mod journal;
 pub mod lane;
 pub mod limits;
 pub mod link;

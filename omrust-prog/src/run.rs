@@ -63,6 +63,8 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
     }
     if held > 0 {
         log::warn!("the input has ended; {held} records are kept for the next start");
+    } else if !session.is_drained() {
+        log::info!("the input has ended; the spool goes on with the next start");
     } else {
         log::info!("the input has ended");
     }
@@ -251,6 +253,10 @@ impl Program<'_> {
         }
         if !self.host.confirms() {
             self.session.answered(true);
+        }
+        // Redis that is away is not waited for.
+        while !self.session.is_drained() && self.session.health().connected && !self.host.tick() {
+            std::thread::sleep(PAUSE);
         }
     }
 

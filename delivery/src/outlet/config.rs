@@ -1,8 +1,9 @@
 //! What an outlet is told.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::journal::JournalConfig;
 use crate::limits::BATCH_RECORDS_MAX;
 use crate::push::{Names, Side};
 
@@ -32,7 +33,9 @@ pub struct OutletConfig {
     pub timeout: Duration,
     /// How long Redis may take for a batch before it goes into the spool.
     pub delay: Duration,
-    /// The folder for dead letters.
+    /// The spool, if there is one.
+    pub journal: Option<JournalConfig>,
+    /// The folder for dead letters; if there is none, they go into that of the spool.
     pub dead_letters: Option<PathBuf>,
     /// What to do with records that Redis will never take.
     pub on_refused: OnRefused,
@@ -52,6 +55,7 @@ impl Default for OutletConfig {
             side: Side::Right,
             timeout: Duration::from_secs(5),
             delay: Duration::from_millis(500),
+            journal: None,
             dead_letters: None,
             on_refused: OnRefused::DeadLetter,
             chunk_records: BATCH_RECORDS_MAX,
@@ -76,9 +80,20 @@ pub enum OutletError {
         /// What it may be.
         allowed: &'static str,
     },
+    /// The system has no thread for us.
+    #[error("cannot start the thread that drains the spool: {source}")]
+    Thread {
+        /// What the system said.
+        source: std::io::Error,
+    },
 }
 
 impl OutletConfig {
+    /// Where dead letters go.
+    pub(super) fn letters(&self) -> Option<&Path> {
+        self.dead_letters.as_deref().or(self.journal.as_ref().map(|journal| journal.directory.as_path()))
+    }
+
     pub(super) fn check(&self) -> Result<(), OutletError> {
         let list = if self.list.is_empty() { "x" } else { &self.list };
         // The longest that a slot makes of it.

@@ -1,16 +1,19 @@
 //! What all workers of an outlet share.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::config::OutletConfig;
+use super::drainer;
 use super::slot::Slot;
+use super::spool::Spool;
 use super::{Login, OnRefused};
 use crate::counters::{Counters, add};
 use crate::dead_letter::{DeadLetters, Reason};
 use crate::error::{Disposition, Trouble};
+use crate::journal::{Lsn, Reader};
 use crate::position::{Epoch, Position};
 
 /// How it is with an outlet.
@@ -36,8 +39,14 @@ pub(super) struct Core {
     pub generation: AtomicU64,
     pub stopping: AtomicBool,
     epoch: AtomicU64,
-    /// The number of the next record, of all slots: no two records of an epoch have the same.
-    numbers: AtomicU64,
+    spool: OnceLock<Arc<Spool>>,
+    /// The spool takes nothing.
+    spool_full: AtomicBool,
+    /// What went wrong with the spool's folder last.
+    spool_said: Mutex<String>,
+    /// Wakes the drainer out of a pause.
+    turn: Mutex<bool>,
+    wake: Condvar,
     slots: Mutex<Slots>,
     /// There is trouble that was told.
     troubled: AtomicBool,
@@ -79,7 +88,11 @@ impl Core {
             generation: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             epoch: AtomicU64::new(0),
-            numbers: AtomicU64::new(0),
+            spool: OnceLock::new(),
+            spool_full: AtomicBool::new(false),
+            spool_said: Mutex::default(),
+            turn: Mutex::default(),
+            wake: Condvar::new(),
             slots: Mutex::default(),
             troubled: AtomicBool::new(false),
             telling: Mutex::default(),
@@ -87,22 +100,110 @@ impl Core {
         }
     }
 
-    pub fn start(&self) {
-        // Without a spool nothing tells the lives of a producer apart but chance.
-        let fresh = Epoch::after(None, unix_seconds(), fastrand::u32(..)).0;
-        let _ = self.epoch.compare_exchange(0, fresh, Relaxed, Relaxed);
+    /// Begins an epoch and opens the spool, if there is one.
+    pub fn start(&self) -> Option<Reader> {
+        let reader = self.open_spool();
+        self.epoch();
+        reader
     }
 
+    /// Opens the spool, if there is one and it is not open. `None` also if it cannot be: one log line per reason.
+    pub fn open_spool(&self) -> Option<Reader> {
+        let mut said = lock(&self.spool_said);
+        if self.spool.get().is_some() {
+            return None;
+        }
+        match drainer::open(self) {
+            Ok(opened) => {
+                let (journal, reader) = opened?;
+                said.clear();
+                let epoch = journal.epoch();
+                log::info!("{}: {} records in the spool", self.config.name, journal.records());
+                let _ = self.spool.set(Arc::new(Spool::new(journal)));
+                self.epoch.store(epoch.0, Release);
+                Some(reader)
+            }
+            Err(error) => {
+                let text = error.to_string();
+                if *said != text {
+                    log::error!("{}: there is no spool for now: {text}", self.config.name);
+                    *said = text;
+                }
+                None
+            }
+        }
+    }
+
+    /// The spool took a batch, or did not for this reason. One line per change.
+    pub fn spool_takes(&self, trouble: Option<&str>) {
+        if trouble.is_none() && !self.spool_full.load(Relaxed) {
+            return;
+        }
+        let was = self.spool_full.swap(trouble.is_some(), Relaxed);
+        let name = &self.config.name;
+        match trouble {
+            Some(text) => {
+                let mut telling = lock(&self.telling);
+                text.clone_into(&mut telling.health.last_error);
+                telling.health.last_error_time = unix_seconds();
+                if !was {
+                    log::error!("{name}: batches are turned away: {text}");
+                }
+            }
+            None => log::info!("{name}: the spool takes batches again"),
+        }
+    }
+
+    /// The spool, if it is open.
+    pub fn spool(&self) -> Option<&Arc<Spool>> {
+        self.spool.get()
+    }
+
+    /// The epoch of this life. Without a spool nothing tells the lives of a producer apart but chance.
     pub fn epoch(&self) -> Epoch {
         if self.epoch.load(Relaxed) == 0 {
-            self.start();
+            let fresh = Epoch::after(None, unix_seconds(), fastrand::u32(..)).0;
+            let _ = self.epoch.compare_exchange(0, fresh, Relaxed, Relaxed);
         }
-        Epoch(self.epoch.load(Relaxed))
+        Epoch(self.epoch.load(Acquire))
     }
 
-    /// Numbers for so many records: the first of them.
-    pub fn numbers(&self, records: usize) -> u64 {
-        self.numbers.fetch_add(records as u64, Relaxed)
+    /// Puts a slot into the present epoch. Nothing of it may be in doubt.
+    pub fn adopt_epoch(&self, slot: &mut Slot) {
+        // The spool is set before its epoch is.
+        let epoch = self.epoch();
+        if slot.epoch == epoch {
+            return;
+        }
+        slot.epoch = epoch;
+        if let Some(spool) = self.spool() {
+            slot.spooled = slot.spooled.max(Some(spool.opened)).filter(|lsn| *lsn > Lsn(0));
+        }
+    }
+
+    /// Waits so long, or until something happens that the drainer has to look at.
+    pub fn pause(&self, limit: Duration) {
+        let turn = lock(&self.turn);
+        let mut turn =
+            self.wake.wait_timeout_while(turn, limit, |woken| !*woken).unwrap_or_else(PoisonError::into_inner).0;
+        *turn = false;
+    }
+
+    /// Ends a pause of the drainer.
+    pub fn nudge(&self) {
+        *lock(&self.turn) = true;
+        self.wake.notify_all();
+        if let Some(spool) = self.spool() {
+            spool.journal.nudge();
+        }
+    }
+
+    /// A person is needed.
+    pub fn stand(&self, why: &str) {
+        let mut telling = lock(&self.telling);
+        telling.health.stopped = true;
+        why.clone_into(&mut telling.health.last_error);
+        telling.health.last_error_time = unix_seconds();
     }
 
     pub fn is_stopping(&self) -> bool {
@@ -118,7 +219,7 @@ impl Core {
         }
         let number = slots.made;
         slots.made = slots.made.checked_add(1).expect("no host has 65536 workers at a time");
-        Slot::new(number, &self.config.producer)
+        Slot::new(number)
     }
 
     pub fn give_back(&self, slot: Slot) {
@@ -126,7 +227,9 @@ impl Core {
     }
 
     pub fn health(&self) -> Health {
-        lock(&self.telling).health.clone()
+        let mut health = lock(&self.telling).health.clone();
+        health.spooling = self.spool().is_some_and(|spool| spool.is_away() || !spool.journal.is_empty());
+        health
     }
 
     /// Something went wrong with Redis.
@@ -186,7 +289,7 @@ impl Core {
         telling.refused = Some((list.to_owned(), Instant::now()));
         let fate = match self.config.on_refused {
             OnRefused::Hold => "they wait",
-            OnRefused::DeadLetter if self.config.dead_letters.is_some() => "they become dead letters",
+            OnRefused::DeadLetter if self.parks() => "they become dead letters",
             OnRefused::DeadLetter => "they are refused",
         };
         log::error!("{}: redis takes no records into {list:?}, {records} now, {fate}: {trouble}", self.config.name);
@@ -206,29 +309,47 @@ impl Core {
 
     /// True if refused records are parked.
     pub fn parks(&self) -> bool {
-        self.config.on_refused == OnRefused::DeadLetter && self.config.dead_letters.is_some()
+        self.config.on_refused == OnRefused::DeadLetter && self.config.letters().is_some()
     }
 
-    /// Parks records that end at these numbers.
+    /// Parks records; the first of them stands at `first`.
     pub fn park<'a>(
         &self,
         list: &str,
         detail: &str,
-        epoch: Epoch,
-        records: impl Iterator<Item = (u64, &'a [u8])>,
+        first: Position,
+        records: impl Iterator<Item = &'a [u8]>,
     ) -> std::io::Result<()> {
         let mut letters = lock(&self.letters);
-        let folder = self.config.dead_letters.as_ref().ok_or_else(|| std::io::Error::other("no folder"))?;
-        let letters = match &mut *letters {
-            Some(letters) => letters,
-            none => none.insert(DeadLetters::open(folder, true)?),
-        };
+        let letters = self.open_letters(&mut letters)?;
         let now = unix_seconds();
-        for (offset, record) in records {
-            if letters.write(Reason::Refused, list, detail, (Position { epoch, offset }, record), now)? {
+        for (offset, record) in (first.offset + 1..).zip(records) {
+            if letters.write(Reason::Refused, list, detail, (Position { offset, ..first }, record), now)? {
                 add(&self.counters.dead_letters, 1);
             }
         }
         Ok(())
+    }
+
+    /// The drainer begins with a frame of this epoch: what of it was parked in an earlier life is looked up.
+    pub fn look_up_letters(&self, epoch: Epoch) {
+        if !self.parks() {
+            return;
+        }
+        let mut letters = lock(&self.letters);
+        let looked = self.open_letters(&mut letters).and_then(|letters| letters.resume(Position::start(epoch)));
+        if let Err(error) = looked {
+            log::warn!("{}: dead letters of an earlier life are not known: {error}", self.config.name);
+        }
+    }
+
+    fn open_letters<'a>(&self, letters: &'a mut Option<DeadLetters>) -> std::io::Result<&'a mut DeadLetters> {
+        match letters {
+            Some(letters) => Ok(letters),
+            none => {
+                let folder = self.config.letters().ok_or_else(|| std::io::Error::other("there is no folder"))?;
+                Ok(none.insert(DeadLetters::open(folder, true)?))
+            }
+        }
     }
 }

@@ -5,19 +5,27 @@
 
 mod config;
 mod core;
+mod drainer;
 mod memory;
+mod placed;
 mod plan;
 mod port;
 mod push;
 mod slot;
+mod spool;
+mod switch;
 mod worker;
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use self::core::Core;
+use self::core::{Core, lock};
+use self::drainer::Drainer;
 use crate::counters::Counters;
 use crate::link::Endpoint;
 use crate::position::Epoch;
@@ -69,21 +77,48 @@ pub enum Outcome {
 /// One action of the host.
 pub struct Outlet {
     core: Arc<Core>,
+    drainer: Mutex<Option<Drain>>,
 }
+
+/// The drainer's thread, and what tells that it is at its end.
+struct Drain {
+    thread: JoinHandle<()>,
+    ended: Receiver<()>,
+}
+
+/// How long [`Outlet::stop`] waits for the drainer. Only the look-up of a host's name can take longer.
+const FAREWELL: Duration = Duration::from_millis(900);
 
 impl Outlet {
     /// Checks the configuration. Opens nothing: the host may fork before [`start`](Self::start).
     pub fn new(config: OutletConfig, login: Login) -> Result<Arc<Self>, OutletError> {
         config.check()?;
-        Ok(Arc::new(Self { core: Arc::new(Core::new(config, login)) }))
+        Ok(Arc::new(Self { core: Arc::new(Core::new(config, login)), drainer: Mutex::default() }))
     }
 
-    /// Opens what has to be open. May be called again, and by several threads.
+    /// Opens the spool and starts the thread that drains it. May be called again, and by several threads. The thread has the signal
+    /// mask of its caller.
     ///
     /// A folder that cannot be used is logged, tried again later, and until then there is none: batches are turned away when Redis
     /// does not take them.
     pub fn start(&self) -> Result<(), OutletError> {
-        self.core.start();
+        let mut drainer = lock(&self.drainer);
+        if drainer.is_some() || self.core.is_stopping() {
+            return Ok(());
+        }
+        let reader = self.core.start();
+        if self.core.config.journal.is_none() {
+            return Ok(());
+        }
+        let core = Arc::clone(&self.core);
+        let (end, ended) = channel::<()>();
+        let thread = thread::Builder::new().name("drainer".into()).spawn(move || {
+            let end = end;
+            Drainer::new(core).run(reader);
+            drop(end);
+        });
+        let thread = thread.map_err(|source| OutletError::Thread { source })?;
+        *drainer = Some(Drain { thread, ended });
         Ok(())
     }
 
@@ -100,11 +135,22 @@ impl Outlet {
     /// All connections are made anew, the login is read again.
     pub fn hup(&self) {
         self.core.generation.fetch_add(1, Relaxed);
+        self.core.nudge();
     }
 
-    /// Ends everything that runs. Within a second, whatever Redis does.
+    /// Ends everything that runs. Within a second, whatever Redis does. What is in the spool stays there for the next life.
     pub fn stop(&self) {
         self.core.stopping.store(true, Relaxed);
+        self.core.nudge();
+        let Some(Drain { thread, ended }) = lock(&self.drainer).take() else { return };
+        match ended.recv_timeout(FAREWELL) {
+            Err(RecvTimeoutError::Timeout) => log::warn!("{}: the drainer does not end", self.core.config.name),
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => {
+                if thread.join().is_err() {
+                    log::error!("{}: the drainer had ended in a panic", self.core.config.name);
+                }
+            }
+        }
     }
 
     /// What has happened so far.

@@ -5,10 +5,15 @@
 
 use std::ops::Range;
 
+use crate::position::{Epoch, Position};
+
 /// A batch is cut into this many chunks per list, if they are large enough.
 const CHUNKS: usize = 4;
 /// A chunk smaller than this costs more than it gains: each is a transaction of its own.
 const CHUNK_RECORDS_MIN: usize = 256;
+
+/// A larger record goes alone: Redis may be told to refuse it (`proto-max-bulk-len` is at least this), and it must not take others along.
+const ALONE_BYTES: usize = 1 << 20;
 
 /// How large a push may be.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +40,7 @@ pub(super) struct Chunk {
     pub lane: usize,
     /// Its records, as places in the plan's order.
     pub places: Range<usize>,
+    pub epoch: Epoch,
     /// The number of its first record: the cursor is `start` + their count once Redis has it.
     pub start: u64,
     pub state: State,
@@ -47,9 +53,14 @@ impl Chunk {
         self.places.len()
     }
 
-    /// What the offset in the cursor is once Redis has it.
-    pub fn end(&self) -> u64 {
-        self.start + self.places.len() as u64
+    /// What the cursor is once Redis has it.
+    pub fn end(&self) -> Position {
+        Position { epoch: self.epoch, offset: self.start + self.places.len() as u64 }
+    }
+
+    /// What the cursor is before its first record.
+    pub fn begin(&self) -> Position {
+        Position { epoch: self.epoch, offset: self.start }
     }
 
     /// Redis has everything up to `have`. Returns how many of the chunk's records that are; they are no longer part of it.
@@ -64,11 +75,13 @@ impl Chunk {
     }
 }
 
-/// All records of one list.
+/// Records of one list with numbers that follow each other.
 #[derive(Debug, Clone, Copy)]
 struct Part {
     lane: usize,
     count: usize,
+    /// The number of the first, if it has one already.
+    start: Option<Position>,
     /// While the order is made: where its next record goes.
     next: usize,
 }
@@ -98,7 +111,20 @@ impl Plan {
 
     /// A new list turns up in the batch. Returns its part.
     pub fn part(&mut self, lane: usize) -> u32 {
-        self.parts.push(Part { lane, count: 0, next: 0 });
+        self.parts.push(Part { lane, count: 0, start: None, next: 0 });
+        (self.parts.len() - 1) as u32
+    }
+
+    /// Records of `lane` follow that have their numbers, from `start` on. Returns their part; `last` is that of the lane's records before.
+    pub fn part_at(&mut self, lane: usize, start: Position, last: Option<u32>) -> u32 {
+        if let Some(last) = last {
+            let before = self.parts[last as usize];
+            let end = before.start.map(|at| Position { offset: at.offset + before.count as u64, ..at });
+            if end == Some(start) {
+                return last;
+            }
+        }
+        self.parts.push(Part { lane, count: 0, start: Some(start), next: 0 });
         (self.parts.len() - 1) as u32
     }
 
@@ -109,11 +135,12 @@ impl Plan {
         self.parts[part as usize].count += 1;
     }
 
-    /// Everything was added: cuts it. `numbers` gives the number of the first of so many records, `bytes` the size of a record.
+    /// Everything was added: cuts it. `numbers` gives the place of the first of so many records that have none yet, `bytes` the size
+    /// of a record.
     pub fn cut(
         &mut self,
         bounds: Bounds,
-        mut numbers: impl FnMut(usize) -> u64,
+        mut numbers: impl FnMut(usize) -> Position,
         mut bytes: impl FnMut(usize) -> usize,
     ) {
         if self.parts.len() == 1 {
@@ -135,17 +162,18 @@ impl Plan {
         for part in &self.parts {
             let most = part.count.div_ceil(CHUNKS).max(CHUNK_RECORDS_MIN).min(bounds.records);
             let end = begin + part.count;
-            let first = numbers(part.count);
+            let first = part.start.unwrap_or_else(|| numbers(part.count));
             let (mut at, mut size) = (begin, 0);
             for place in begin..end {
                 let record = bytes(self.order[place] as usize);
-                if place > at && (place - at >= most || size + record > bounds.bytes) {
-                    self.chunks.push(chunk(part.lane, at..place, first + (at - begin) as u64));
+                let alone = record > ALONE_BYTES || size > ALONE_BYTES && place == at + 1;
+                if place > at && (place - at >= most || size + record > bounds.bytes || alone) {
+                    self.chunks.push(chunk(part.lane, at..place, first, at - begin));
                     (at, size) = (place, 0);
                 }
                 size += record;
             }
-            self.chunks.push(chunk(part.lane, at..end, first + (at - begin) as u64));
+            self.chunks.push(chunk(part.lane, at..end, first, at - begin));
             begin = end;
         }
     }
@@ -155,14 +183,22 @@ impl Plan {
         self.order[places].iter().map(|index| *index as usize)
     }
 
+    /// What was refused is tried again.
+    pub fn reopen(&mut self) {
+        for chunk in self.chunks.iter_mut().filter(|chunk| chunk.state == State::Refused) {
+            chunk.state = State::Open;
+        }
+    }
+
     /// True if nothing is left to push.
     pub fn is_settled(&self) -> bool {
         self.chunks.iter().all(|chunk| chunk.state == State::Settled)
     }
 }
 
-fn chunk(lane: usize, places: Range<usize>, start: u64) -> Chunk {
-    Chunk { lane, places, start, state: State::Open, doubt: false }
+fn chunk(lane: usize, places: Range<usize>, first: Position, behind: usize) -> Chunk {
+    let start = first.offset + behind as u64;
+    Chunk { lane, places, epoch: first.epoch, start, state: State::Open, doubt: false }
 }
 
 #[cfg(test)]
@@ -181,7 +217,7 @@ mod tests {
         let mut next = 100;
         let numbers = |count: usize| {
             next += count as u64;
-            next - count as u64
+            Position { epoch: Epoch(1), offset: next - count as u64 }
         };
         plan.cut(bounds, numbers, |_| bytes);
         plan
@@ -196,7 +232,7 @@ mod tests {
         assert_eq!(shape(&plan(&[7], BOUNDS, 100)), [(7, 100, 1)]);
         assert_eq!(shape(&plan(&[7; 256], BOUNDS, 100)), [(7, 100, 256)]);
         assert_eq!(
-            shape(&plan(&[7; 4096], BOUNDS, 100)),
+            shape(&plan(&vec![7; 4096], BOUNDS, 100)),
             [(7, 100, 1024), (7, 1124, 1024), (7, 2148, 1024), (7, 3172, 1024)]
         );
     }
@@ -206,6 +242,8 @@ mod tests {
         let bounds = Bounds { records: 300, bytes: 1_000 };
         assert_eq!(shape(&plan(&[0; 700], bounds, 0)).iter().map(|c| c.2).collect::<Vec<_>>(), [256, 256, 188]);
         assert_eq!(shape(&plan(&[0; 7], bounds, 400)).iter().map(|c| c.2).collect::<Vec<_>>(), [2, 2, 2, 1]);
+        let wide = Bounds { records: 300, bytes: 100 << 20 };
+        assert_eq!(shape(&plan(&[0; 3], wide, 2 << 20)).len(), 3);
         // A record that is larger than the bound goes alone.
         assert_eq!(shape(&plan(&[0; 3], bounds, 5_000)).iter().map(|c| c.2).collect::<Vec<_>>(), [1, 1, 1]);
     }
@@ -217,6 +255,25 @@ mod tests {
             plan.chunks.iter().map(|chunk| (chunk.lane, plan.indexes(chunk.places.clone()).collect())).collect();
         assert_eq!(lists, [(3, vec![0, 2, 5]), (5, vec![1, 4]), (9, vec![3])]);
         assert_eq!(shape(&plan), [(3, 100, 3), (5, 103, 2), (9, 105, 1)]);
+    }
+
+    #[test]
+    fn records_that_have_their_numbers_keep_them() {
+        let at = |offset| Position { epoch: Epoch(3), offset };
+        let mut plan = Plan::default();
+        let mut index = 0;
+        let mut last = [None; 2];
+        for (lane, start, count) in [(0, 10, 2), (1, 50, 1), (0, 12, 3), (0, 20, 1)] {
+            let part = plan.part_at(lane, at(start), last[lane]);
+            last[lane] = Some(part);
+            for _ in 0..count {
+                plan.add(index, part);
+                index += 1;
+            }
+        }
+        plan.cut(BOUNDS, |_| unreachable!(), |_| 1);
+        assert_eq!(shape(&plan), [(0, 10, 5), (1, 50, 1), (0, 20, 1)]);
+        assert_eq!(plan.indexes(0..5).collect::<Vec<_>>(), [0, 1, 3, 4, 5]);
     }
 
     #[test]

@@ -70,6 +70,16 @@ impl Port {
         self.due.is_none_or(|due| now >= due)
     }
 
+    /// How long to wait for the next attempt.
+    pub fn wait(&self) -> Duration {
+        self.due.map_or(Duration::ZERO, |due| due.saturating_duration_since(Instant::now()))
+    }
+
+    /// Somebody else found out that Redis is well: the next attempt need not wait.
+    pub fn hurry(&mut self) {
+        self.due = None;
+    }
+
     /// The connection is of no more use. It may be made anew at once.
     pub fn close(&mut self) {
         self.link = None;

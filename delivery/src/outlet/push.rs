@@ -11,12 +11,12 @@ use super::Batch;
 use super::core::Core;
 use super::plan::{Chunk, Plan, State};
 use super::port::{Closed, Port, cursors};
-use super::slot::{Lanes, Slot};
+use super::slot::{Lane, Lanes, Slot};
 use crate::counters::{add, set};
 use crate::error::{Disposition, Trouble};
 use crate::fault::{self, Place};
 use crate::link::Link;
-use crate::position::{Epoch, Position};
+use crate::position::Position;
 use crate::push::{self, Answer, Reply, answer, replies};
 use crate::wire::Patience;
 
@@ -62,9 +62,26 @@ pub(super) struct Sender {
     flight: VecDeque<(usize, Instant)>,
     /// What Redis said of lists and records that it will never take.
     pub refusal: Option<Trouble>,
+    /// Redis closed the connection because a record is too large.
+    shut: bool,
+    /// It drains the spool: a later epoch in a cursor means that an earlier life was here and got further.
+    drains: bool,
 }
 
 impl Sender {
+    pub fn of_the_drainer() -> Self {
+        Self { drains: true, ..Self::default() }
+    }
+
+    /// Why records of `lane` are refused.
+    pub fn why(&self, lane: &Lane) -> String {
+        match (&lane.names, &self.refusal) {
+            (Err(why), _) => why.clone(),
+            (Ok(_), Some(trouble)) => trouble.to_string(),
+            (Ok(_), None) => String::new(),
+        }
+    }
+
     /// Pushes the open chunks. `Ok` if none is open any more; chunks may be refused.
     pub fn push(
         &mut self,
@@ -72,14 +89,18 @@ impl Sender {
         lanes: &mut Lanes,
         plan: &mut Plan,
         batch: &impl Batch,
-        epoch: Epoch,
         patience: Patience<'_>,
     ) -> Result<(), Setback> {
         self.refusal = None;
         let mut cut = false;
-        for round in 0..ROUNDS {
+        let mut rounds = 0;
+        while rounds < ROUNDS {
             let had_link = self.port.is_open();
-            match self.round(core, lanes, plan, batch, epoch, round > 0, patience) {
+            self.shut = false;
+            let went = self.round(core, lanes, plan, batch, rounds > 0, patience);
+            // A record that is too large costs a connection and settles a chunk: there are as many such rounds as such records.
+            rounds += usize::from(!self.shut || rounds == 0);
+            match went {
                 Ok(()) if plan.chunks.iter().all(|chunk| chunk.state != State::Open) => {
                     if self.refusal.is_none() {
                         self.port.succeeded();
@@ -111,30 +132,29 @@ impl Sender {
     }
 
     /// Sends all open chunks once and reads the answers.
-    #[expect(clippy::too_many_arguments, reason = "all of it is the commit's")]
     fn round(
         &mut self,
         core: &Core,
         lanes: &mut Lanes,
         plan: &mut Plan,
         batch: &impl Batch,
-        epoch: Epoch,
         again: bool,
         patience: Patience<'_>,
     ) -> Result<(), Setback> {
         let Some(names) = first_names(core, lanes, plan, &mut self.refusal) else { return Ok(()) };
         let link = self.port.open(core, names, patience)?;
-        if let Err(trouble) = place(core, link, &mut self.out, lanes, plan, epoch, again, patience) {
+        if let Err(trouble) = place(core, link, &mut self.out, lanes, plan, (again, self.drains), patience) {
             self.port.close();
             return Err(trouble.into());
         }
-        let sent = self.send(core, lanes, plan, batch, epoch, patience);
+        let sent = self.send(core, lanes, plan, batch, patience);
         let read = self.read(core, lanes, plan, patience);
         self.out.clear();
         self.out.shrink_to(KEPT_BYTES);
         let gone = match (sent, read) {
             (Ok(()), read) => read,
-            // What Redis had said before it closed the connection was read.
+            // What Redis had said before it closed the connection was read, and is why it did.
+            (Err(_), Ok(())) if self.shut => Ok(()),
             (Err(trouble), _) => Err(trouble),
         };
         if gone.is_err() || !self.flight.is_empty() {
@@ -158,7 +178,6 @@ impl Sender {
         lanes: &mut Lanes,
         plan: &Plan,
         batch: &impl Batch,
-        epoch: Epoch,
         patience: Patience<'_>,
     ) -> Result<(), Trouble> {
         let link = self.port.link().ok_or_else(closed)?;
@@ -168,9 +187,8 @@ impl Sender {
             }
             let lane = &mut lanes[chunk.lane];
             let Ok(names) = &lane.names else { continue };
-            let to = Position { epoch, offset: chunk.end() };
             self.to.clear();
-            let _ = write!(self.to, "{to}");
+            let _ = write!(self.to, "{}", chunk.end());
             let records = plan.indexes(chunk.places.clone()).map(|index| batch.record(index));
             push::push(&mut self.out, names, core.config.side, (&lane.tip, &self.to), records, chunk.count());
             lane.tip.clear();
@@ -196,7 +214,9 @@ impl Sender {
                 if is_too_large(reply) {
                     // Redis reads no further: what was sent behind it never ran.
                     chunk.state = State::Refused;
+                    core.refused(&lanes[chunk.lane].list, chunk.count(), &too_large());
                     self.refusal = Some(too_large());
+                    self.shut = true;
                     for (index, _) in self.flight.drain(..) {
                         lanes[plan.chunks[index].lane].known = false;
                     }
@@ -230,13 +250,13 @@ impl Sender {
 
     /// Finds out about the records in doubt: what Redis has of them, with nothing on the way any more. See
     /// [`Doubt`](super::slot::Doubt).
-    pub fn fence(&mut self, core: &Core, slot: &mut Slot, epoch: Epoch, patience: Patience<'_>) -> Result<(), Setback> {
+    pub fn fence(&mut self, core: &Core, slot: &mut Slot, patience: Patience<'_>) -> Result<(), Setback> {
         for _ in 0..ROUNDS {
             let places = slot.lanes.in_doubt();
             let names = |place: &usize| slot.lanes[*place].names.as_ref().ok();
             let Some(first) = places.iter().find_map(names) else { return Ok(()) };
             let link = self.port.open(core, first, patience)?;
-            let moved = fence_round(core, link, &mut self.out, slot, &places, epoch, patience);
+            let moved = fence_round(core, link, &mut self.out, slot, &places, patience);
             self.out.clear();
             if let Err(trouble) = moved {
                 if !keeps_connection(&trouble) {
@@ -252,24 +272,25 @@ impl Sender {
 }
 
 /// Reads the cursors that are not known and takes out of the chunks what Redis turns out to have.
-#[expect(clippy::too_many_arguments, reason = "all of it is the commit's")]
 fn place(
     core: &Core,
     link: &mut Link,
     out: &mut Vec<u8>,
     lanes: &mut Lanes,
     plan: &mut Plan,
-    epoch: Epoch,
-    again: bool,
+    (again, drains): (bool, bool),
     patience: Patience<'_>,
 ) -> Result<(), Trouble> {
     let mut unknown: Vec<usize> = Vec::new();
     for chunk in plan.chunks.iter().filter(|chunk| chunk.state == State::Open) {
-        let lane = &lanes[chunk.lane];
-        // The chunks of one lane stand side by side.
-        if !lane.known && lane.names.is_ok() && unknown.last() != Some(&chunk.lane) {
+        let lane = &mut lanes[chunk.lane];
+        if !lane.known && !lane.asked && lane.names.is_ok() {
+            lane.asked = true;
             unknown.push(chunk.lane);
         }
+    }
+    for place in &unknown {
+        lanes[*place].asked = false;
     }
     if !unknown.is_empty() {
         let found = {
@@ -285,7 +306,7 @@ fn place(
     let mut found = 0;
     for chunk in plan.chunks.iter_mut().filter(|chunk| chunk.state == State::Open) {
         let lane = &lanes[chunk.lane];
-        found += chunk.skip(lane.have(&lane.tip, epoch));
+        found += chunk.skip(lane.have(&lane.tip, chunk.epoch, drains));
     }
     add(&core.counters.duplicates_suppressed, found as u64);
     add(&core.counters.accepted, found as u64);
@@ -298,7 +319,6 @@ fn fence_round(
     out: &mut Vec<u8>,
     slot: &mut Slot,
     places: &[usize],
-    epoch: Epoch,
     patience: Patience<'_>,
 ) -> Result<(), Trouble> {
     let found = {
@@ -306,11 +326,13 @@ fn fence_round(
         cursors(link, out, names, patience)?
     };
     let mut asked = Vec::with_capacity(places.len());
+    let epoch = slot.epoch;
+    // The ends of records that nobody handed in.
+    let fences: Vec<u64> = places.iter().map(|_| slot.numbers(1).offset + 1).collect();
     for (place, cursor) in places.iter().zip(found) {
         let lane = &mut slot.lanes[*place];
-        let have = lane.have(&cursor, epoch);
-        // The end of a record that nobody handed in.
-        let fence = core.numbers(1) + 1;
+        let have = lane.have(&cursor, epoch, false);
+        let fence = fences[asked.len()];
         let to = Position { epoch, offset: fence }.to_string();
         if let (Ok(names), Some(doubt)) = (&lane.names, &mut lane.doubt) {
             doubt.fence(fence, have);

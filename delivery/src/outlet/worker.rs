@@ -8,28 +8,39 @@ use super::core::Core;
 use super::memory::{Entry, Fate, Match, hash};
 use super::plan::{Bounds, Plan, State};
 use super::push::{Sender, Setback};
-use super::slot::{Doubt, Lanes, Slot};
+use super::slot::Slot;
+use super::spool::Spool;
+use super::switch::{Situation, Way, way};
 use super::{Batch, Outcome, Target};
 use crate::counters::add;
 use crate::error::Trouble;
-use crate::position::{Epoch, Position};
+use crate::fault::{self, Place};
+use crate::journal::frame::Encoder;
 use crate::push::Reply;
 use crate::wire::Patience;
 
 /// Two refusals follow each other no faster than this: old hosts ask again at once.
 const CALM: Duration = Duration::from_millis(20);
+/// How long a batch waits for the last of the spool to be drained.
+const HANDOVER: Duration = Duration::from_millis(100);
+/// A spool that took nothing is said to be well again after this time, or when it takes something.
+const VAIN: Duration = Duration::from_secs(1);
 
 /// One thread of the host that hands in batches. It holds a slot while it lives.
 pub struct Worker {
-    core: Arc<Core>,
+    pub(super) core: Arc<Core>,
     /// Always there, until the worker ends.
-    slot: Option<Slot>,
-    sender: Sender,
-    plan: Plan,
+    pub(super) slot: Option<Slot>,
+    pub(super) sender: Sender,
+    pub(super) plan: Plan,
     entries: Vec<Entry>,
-    generation: u64,
+    pub(super) generation: u64,
     /// When a batch was last turned away.
     later: Option<Instant>,
+    /// When waiting for the spool to be drained was in vain.
+    vain: Option<Instant>,
+    /// When the spool last took nothing.
+    spool_failed: Option<Instant>,
 }
 
 impl Worker {
@@ -43,6 +54,8 @@ impl Worker {
             plan: Plan::default(),
             entries: Vec::new(),
             later: None,
+            vain: None,
+            spool_failed: None,
         }
     }
 
@@ -59,11 +72,19 @@ impl Worker {
             return Outcome::Done;
         }
         let core = Arc::clone(&self.core);
-        if !self.enter(&core) {
-            return Outcome::Later;
+        let Some(slot) = self.slot.as_mut() else { return Outcome::Later };
+        if std::mem::replace(&mut slot.open, true) {
+            // The last commit ended in a panic.
+            self.sender = Sender::default();
+            slot.lanes.forget_tips();
+        }
+        let generation = core.generation.load(Relaxed);
+        if generation != std::mem::replace(&mut self.generation, generation) {
+            slot.lanes.forget_tips();
         }
         let interrupted = || core.is_stopping() || interrupted();
-        let patience = Patience { deadline: Instant::now() + core.config.timeout, interrupted: &interrupted };
+        let limit = if core.spool().is_some() { core.config.delay } else { core.config.timeout };
+        let patience = Patience { deadline: Instant::now() + limit, interrupted: &interrupted };
         let outcome = self.attempt(&core, batch, patience);
         if let Some(slot) = self.slot.as_mut() {
             slot.open = false;
@@ -78,82 +99,12 @@ impl Worker {
         }
     }
 
-    /// Like [`commit`](Self::commit), for a host that keeps the positions itself: the batch, all of it for one list, stands at `at`.
-    ///
-    /// The same records may be handed in at the same positions as often as the host likes, in other cuts and in later lives too:
-    /// those that Redis or the spool have are recognised by the cursor. In one list positions only go on. A worker is used in
-    /// one of both ways.
-    pub fn commit_at(&mut self, at: Position, batch: &impl Batch, interrupted: &dyn Fn() -> bool) -> Outcome {
-        if batch.is_empty() {
-            return Outcome::Done;
-        }
-        let core = Arc::clone(&self.core);
-        if !self.enter(&core) {
-            return Outcome::Later;
-        }
-        let interrupted = || core.is_stopping() || interrupted();
-        let patience = Patience { deadline: Instant::now() + core.config.timeout, interrupted: &interrupted };
-        let outcome = self.attempt_at(&core, at, batch, patience);
-        if let Some(slot) = self.slot.as_mut() {
-            slot.open = false;
-        }
-        if outcome == Outcome::Later {
-            self.calm();
-        }
-        outcome
-    }
-
-    fn attempt_at(&mut self, core: &Core, at: Position, batch: &impl Batch, patience: Patience<'_>) -> Outcome {
-        let Some(slot) = self.slot.as_mut() else { return Outcome::Later };
-        slot.lanes.begin(false);
-        self.plan.clear();
-        let place = lane(core, &mut slot.lanes, batch.target(0)).0;
-        let part = self.plan.part(place);
-        slot.lanes[place].part = part;
-        for index in 0..batch.len() {
-            self.plan.add(index, part);
-        }
-        let bounds = Bounds { records: core.config.chunk_records, bytes: core.config.chunk_bytes };
-        self.plan.cut(bounds, |_| at.offset, |index| batch.record(index).len());
-        let lane = &slot.lanes[place];
-        if lane.known {
-            let have = lane.have(&lane.tip, at.epoch);
-            let found: usize = self.plan.chunks.iter_mut().map(|chunk| chunk.skip(have)).sum();
-            add(&core.counters.duplicates_suppressed, found as u64);
-        }
-        if self.plan.is_settled() {
-            return Outcome::Done;
-        }
-        let pushed = self.sender.push(core, &mut slot.lanes, &mut self.plan, batch, at.epoch, patience);
-        if pushed.is_ok() && self.plan.is_settled() {
-            return Outcome::Done;
-        }
-        self.park(core, at.epoch, batch);
-        if self.plan.is_settled() {
-            return Outcome::Done;
-        }
-        let open = self.plan.chunks.iter().any(|chunk| chunk.state == State::Open);
-        if open || core.config.on_refused == super::OnRefused::Hold { Outcome::Later } else { Outcome::Refused }
-    }
-
-    /// A commit begins. False if it cannot.
-    fn enter(&mut self, core: &Core) -> bool {
-        let Some(slot) = self.slot.as_mut() else { return false };
-        if std::mem::replace(&mut slot.open, true) {
-            // The last commit ended in a panic.
-            self.sender = Sender::default();
-            slot.lanes.forget_tips();
-        }
-        let generation = core.generation.load(Relaxed);
-        if generation != std::mem::replace(&mut self.generation, generation) {
-            slot.lanes.forget_tips();
-        }
-        true
-    }
-
-    /// True if a batch that is handed in now has a chance: Redis answers.
+    /// True if a batch that is handed in now has a chance: the spool takes it, or Redis answers.
     pub fn probe(&mut self, interrupted: &dyn Fn() -> bool) -> bool {
         let core = Arc::clone(&self.core);
+        if self.spool_is_well() {
+            return true;
+        }
         let Some(slot) = self.slot.as_mut() else { return false };
         if !self.sender.port.is_due(Instant::now()) {
             return false;
@@ -161,7 +112,7 @@ impl Worker {
         let interrupted = || core.is_stopping() || interrupted();
         let patience = Patience { deadline: Instant::now() + core.config.timeout, interrupted: &interrupted };
         slot.lanes.begin(true);
-        let place = lane(&core, &mut slot.lanes, Target::Main).0;
+        let place = lane(&core, slot, Target::Main).0;
         let Ok(names) = &slot.lanes[place].names else { return true };
         match self.sender.ping(&core, names, patience) {
             Ok(()) => true,
@@ -173,9 +124,14 @@ impl Worker {
         }
     }
 
-    /// True if there is a connection or one may be tried. Asks nobody.
+    /// True if there is a spool that takes batches, or a connection, or one may be tried. Asks nobody.
     pub fn ready(&self) -> bool {
-        self.sender.port.is_open() || self.sender.port.is_due(Instant::now())
+        self.spool_is_well() || self.sender.port.is_open() || self.sender.port.is_due(Instant::now())
+    }
+
+    fn spool_is_well(&self) -> bool {
+        let in_doubt = self.slot.as_ref().is_some_and(|slot| slot.memory.is_in_doubt());
+        self.core.spool().is_some() && !in_doubt && self.spool_failed.is_none_or(|when| when.elapsed() >= VAIN)
     }
 
     /// `None`: turned away only to keep the order.
@@ -184,6 +140,10 @@ impl Worker {
         slot.lanes.begin(!slot.memory.is_empty());
         self.entries.clear();
         self.plan.clear();
+        if !slot.memory.is_in_doubt() {
+            slot.lanes.forget_doubts();
+            core.adopt_epoch(slot);
+        }
         if slot.memory.is_empty() {
             add(&core.counters.received, batch.len() as u64);
         } else {
@@ -194,12 +154,11 @@ impl Worker {
             }
         }
         let slot = self.slot.as_mut()?;
-        let epoch = core.epoch();
         for index in 0..batch.len() {
             if self.entries.get(index).is_some_and(|entry| entry.fate.is_done()) {
                 continue;
             }
-            let (place, part) = lane(core, &mut slot.lanes, batch.target(index));
+            let (place, part) = lane(core, slot, batch.target(index));
             let part = part.unwrap_or_else(|| {
                 let part = self.plan.part(place);
                 slot.lanes[place].part = part;
@@ -208,12 +167,27 @@ impl Worker {
             self.plan.add(index, part);
         }
         let bounds = Bounds { records: core.config.chunk_records, bytes: core.config.chunk_bytes };
-        self.plan.cut(bounds, |records| core.numbers(records), |index| batch.record(index).len());
-        let pushed = self.sender.push(core, &mut slot.lanes, &mut self.plan, batch, epoch, patience);
-        if pushed.is_ok() && self.plan.is_settled() {
-            return Some(Outcome::Done);
+        self.plan.cut(bounds, |records| slot.numbers(records), |index| batch.record(index).len());
+        // A spool that was opened while records of an earlier epoch are in doubt is not ours yet.
+        let spool = core.spool().filter(|spool| spool.journal.epoch() == slot.epoch).cloned();
+        if self.may_push(spool.as_deref(), patience) {
+            let slot = self.slot.as_mut()?;
+            let pushed = self.sender.push(core, &mut slot.lanes, &mut self.plan, batch, patience);
+            if pushed.is_ok() && self.plan.is_settled() {
+                return Some(Outcome::Done);
+            }
+            if let (Err(_), Some(spool)) = (pushed, &spool)
+                && spool.set_away()
+            {
+                log::warn!("{}: batches go into the spool", core.config.name);
+            }
+            self.park(core, batch);
         }
-        self.park(core, core.epoch(), batch);
+        if let Some(spool) = spool
+            && !self.plan.is_settled()
+        {
+            self.append(core, &spool, batch);
+        }
         if self.plan.is_settled() {
             return Some(Outcome::Done);
         }
@@ -226,16 +200,82 @@ impl Worker {
         Some(if refused { Outcome::Refused } else { Outcome::Later })
     }
 
+    /// True if the batch goes to Redis first. May wait for the spool to be drained.
+    pub(super) fn may_push(&mut self, spool: Option<&Spool>, patience: Patience<'_>) -> bool {
+        let Some((spool, slot)) = spool.zip(self.slot.as_mut()) else { return true };
+        if slot.spooled.is_some_and(|lsn| spool.is_drained(lsn)) {
+            slot.spooled = None;
+            self.vain = None;
+            // The drainer has got through: that Redis was away for us means nothing any more.
+            self.sender.port.hurry();
+        }
+        let behind = slot.spooled;
+        let situation = Situation {
+            away: spool.is_away(),
+            behind: behind.is_some(),
+            backlog: if behind.is_some() { spool.journal.records() } else { 0 },
+            hurry: (patience.interrupted)(),
+            in_vain: self.vain.map(|when| when.elapsed()),
+        };
+        match (way(situation), behind) {
+            (Way::Push, _) | (Way::Wait, None) => true,
+            (Way::Spool, _) => false,
+            (Way::Wait, Some(lsn)) => {
+                if spool.wait_drained(lsn, HANDOVER.min(self.core.config.delay), patience.interrupted) {
+                    slot.spooled = None;
+                    self.sender.port.hurry();
+                    return true;
+                }
+                self.vain = Some(Instant::now());
+                false
+            }
+        }
+    }
+
+    /// Puts what is not settled into the spool, at the places that it has. Pushes whose outcome is unknown are recognised by them.
+    pub(super) fn append(&mut self, core: &Core, spool: &Spool, batch: &impl Batch) {
+        let Some(slot) = self.slot.as_mut() else { return };
+        let mut frame = Encoder::new(&core.config.producer);
+        for chunk in self.plan.chunks.iter().filter(|chunk| chunk.state != State::Settled) {
+            let records = self.plan.indexes(chunk.places.clone()).map(|index| batch.record(index));
+            frame.part(slot.number, &slot.lanes[chunk.lane].list, chunk.begin(), chunk.count(), records);
+        }
+        fault::pass(Place::OutletBeforeSpool);
+        match spool.journal.append(frame.bytes(), frame.records()) {
+            Ok(lsn) => {
+                fault::pass(Place::OutletAfterSpool);
+                for chunk in &mut self.plan.chunks {
+                    if chunk.state != State::Settled {
+                        chunk.state = State::Settled;
+                        // The drainer moves its cursor now.
+                        slot.lanes[chunk.lane].known = false;
+                    }
+                }
+                slot.spooled = Some(lsn);
+                spool.appended(lsn);
+                self.spool_failed = None;
+                core.spool_takes(None);
+                let records = u64::from(frame.records());
+                add(&core.counters.spooled, records);
+                add(&core.counters.accepted, records);
+            }
+            Err(error) => {
+                self.spool_failed = Some(Instant::now());
+                core.spool_takes(Some(&error.to_string()));
+            }
+        }
+    }
+
     /// Holds the batch against what was turned away before.
     fn recall(&mut self, core: &Core, batch: &impl Batch, patience: Patience<'_>) -> Recall {
         let Some(slot) = self.slot.as_mut() else { return Recall::Unknown };
-        if slot.memory.is_in_doubt() && self.sender.fence(core, slot, core.epoch(), patience).is_err() {
+        if slot.memory.is_in_doubt() && self.sender.fence(core, slot, patience).is_err() {
             turn_away(core, slot, batch, 0);
             return Recall::Unknown;
         }
         let (mut fresh, mut again) = (0, 0);
         for index in 0..batch.len() {
-            let place = lane(core, &mut slot.lanes, batch.target(index)).0;
+            let place = lane(core, slot, batch.target(index)).0;
             let hash = hash(&slot.lanes[place].list, batch.record(index));
             match slot.memory.take(hash) {
                 Match::Known(entry) => {
@@ -262,26 +302,19 @@ impl Worker {
     }
 
     /// Parks what Redis will never take, if there is a place for it.
-    fn park(&mut self, core: &Core, epoch: Epoch, batch: &impl Batch) {
+    pub(super) fn park(&mut self, core: &Core, batch: &impl Batch) {
         let Some(slot) = self.slot.as_ref() else { return };
         if !core.parks() {
             return;
         }
-        let refusal = self.sender.refusal.as_ref();
         for at in 0..self.plan.chunks.len() {
             let chunk = &self.plan.chunks[at];
             if chunk.state != State::Refused {
                 continue;
             }
             let lane = &slot.lanes[chunk.lane];
-            let detail = match (&lane.names, refusal) {
-                (Err(why), _) => why.clone(),
-                (Ok(_), Some(trouble)) => trouble.to_string(),
-                (Ok(_), None) => String::new(),
-            };
-            let indexes = self.plan.indexes(chunk.places.clone());
-            let records = indexes.zip(chunk.start + 1..).map(|(index, end)| (end, batch.record(index)));
-            match core.park(&lane.list, &detail, epoch, records) {
+            let records = self.plan.indexes(chunk.places.clone()).map(|index| batch.record(index));
+            match core.park(&lane.list, &self.sender.why(lane), chunk.begin(), records) {
                 Ok(()) => self.plan.chunks[at].state = State::Settled,
                 Err(error) => core.trouble(&Trouble::Away { text: format!("the dead letters: {error}") }),
             }
@@ -293,7 +326,7 @@ impl Worker {
         let Some(slot) = self.slot.as_mut() else { return };
         if self.entries.is_empty() {
             for index in 0..batch.len() {
-                let place = lane(core, &mut slot.lanes, batch.target(index)).0;
+                let place = lane(core, slot, batch.target(index)).0;
                 let hash = hash(&slot.lanes[place].list, batch.record(index));
                 self.entries.push(Entry::new(hash, Fate::Done));
             }
@@ -303,10 +336,8 @@ impl Worker {
             }
         }
         for chunk in self.plan.chunks.iter().filter(|chunk| chunk.state != State::Settled) {
-            let lane = &mut slot.lanes[chunk.lane];
             if chunk.doubt {
-                lane.doubt.get_or_insert_with(Doubt::default);
-                lane.known = false;
+                slot.lanes.put_in_doubt(chunk.lane);
             }
             for (index, end) in self.plan.indexes(chunk.places.clone()).zip(chunk.start + 1..) {
                 let fate = if chunk.doubt { Fate::Maybe { lane: chunk.lane, end } } else { Fate::Absent };
@@ -317,7 +348,7 @@ impl Worker {
     }
 
     /// Hosts that ask again at once must not fill a processor.
-    fn calm(&mut self) {
+    pub(super) fn calm(&mut self) {
         if self.later.is_some_and(|last| last.elapsed() < CALM) {
             std::thread::sleep(CALM);
         }
@@ -347,24 +378,50 @@ enum Recall {
 fn turn_away(core: &Core, slot: &mut Slot, batch: &impl Batch, from: usize) {
     let mut near = 0;
     for index in from..batch.len() {
-        let place = lane(core, &mut slot.lanes, batch.target(index)).0;
+        let place = lane(core, slot, batch.target(index)).0;
         let hash = hash(&slot.lanes[place].list, batch.record(index));
         near = slot.memory.turn_away(hash, near);
     }
 }
 
 /// The place of a record's lane in the table, and its part in this batch.
-fn lane(core: &Core, lanes: &mut Lanes, target: Target<'_>) -> (usize, Option<u32>) {
-    let list = &core.config.list;
-    match target {
-        Target::Main => lanes.find_numbered(0, || list.clone()),
-        Target::Lane(number) => lanes.find_numbered(number as usize + 1, || format!("{list}:{number}")),
-        Target::List(name) => lanes.find(name),
+#[inline]
+pub(super) fn lane(core: &Core, slot: &mut Slot, target: Target<'_>) -> (usize, Option<u32>) {
+    let number = match target {
+        Target::Main => 0,
+        Target::Lane(number) => number as usize + 1,
+        Target::List(list) => {
+            let slot_number = slot.number;
+            return slot.lanes.find(list, || (list, producer(core, slot_number)));
+        }
+    };
+    match slot.lanes.find_numbered(number) {
+        Some(found) => found,
+        None => number_lane(core, slot, number),
     }
 }
 
+#[cold]
+fn number_lane(core: &Core, slot: &mut Slot, number: usize) -> (usize, Option<u32>) {
+    let list = &core.config.list;
+    let list = if number == 0 { list.clone() } else { format!("{list}:{}", number - 1) };
+    let slot_number = slot.number;
+    let found = slot.lanes.find(&list, || (&list, producer(core, slot_number)));
+    slot.lanes.number(number, found.0);
+    found
+}
+
+fn producer(core: &Core, slot: u16) -> String {
+    format!("{}:{slot}", core.config.producer)
+}
+
 impl Sender {
-    fn ping(&mut self, core: &Core, names: &crate::push::Names, patience: Patience<'_>) -> Result<(), Setback> {
+    pub(super) fn ping(
+        &mut self,
+        core: &Core,
+        names: &crate::push::Names,
+        patience: Patience<'_>,
+    ) -> Result<(), Setback> {
         let link = self.port.open(core, names, patience)?;
         let mut out = Vec::new();
         crate::push::command(&mut out, &["PING"]);

@@ -2,7 +2,9 @@
 //! however the host hands a batch in again. Needs redis-server on the path and fails without it.
 
 mod direct;
+mod later;
 #[path = "../push/server.rs"]
 #[expect(dead_code, reason = "shared with other tests")]
 mod server;
 mod setup;
+mod spooled;

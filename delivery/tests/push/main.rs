@@ -6,4 +6,5 @@ mod aof;
 mod basic;
 mod chaos;
 mod refused;
+#[expect(dead_code, reason = "shared with other tests")]
 mod server;

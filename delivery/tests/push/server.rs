@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use delivery::link::{Address, Endpoint, Link};
 use delivery::push::{self, Answer, Names, Reply, Side};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// Long enough for anything that works, on a slow machine too.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -74,6 +75,21 @@ impl Server {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+
+    /// It stands still, but its socket accepts.
+    pub fn stop(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// It goes on.
+    pub fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let child = self.child.as_ref().expect("it runs");
+        kill_process(Pid::from_child(child), signal).expect("a signal");
     }
 
     pub fn log(&self) -> String {

@@ -1,0 +1,270 @@
+//! The thread that brings the spool into Redis, in order.
+//!
+//! It takes a window of frames and pushes it until all of it is in Redis or parked; then the frames are released. A window that was
+//! in Redis already, because an earlier life or a lost answer left it there, is recognised by the cursors of its lanes.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::core::{Core, unix_seconds};
+use super::plan::{Bounds, Plan, State};
+use super::push::{Sender, Setback};
+use super::slot::Lanes;
+use super::spool::Spool;
+use super::{Batch, Target};
+use crate::counters::set;
+use crate::error::Trouble;
+use crate::fault::{self, Place};
+use crate::journal::frame::{self, Malformed};
+use crate::journal::{Journal, Lsn, Reader};
+use crate::position::Position;
+use crate::push::Names;
+use crate::wire::Patience;
+
+/// A window takes in frames until it has so many bytes
+const WINDOW_BYTES: usize = 1 << 20;
+/// or records.
+const WINDOW_RECORDS: usize = 16_384;
+/// How often a folder that cannot be used is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+/// How long it sleeps when there is nothing to do.
+const IDLE: Duration = Duration::from_millis(500);
+
+/// Frames that are being brought into Redis.
+#[derive(Default)]
+struct Window {
+    bytes: Vec<u8>,
+    /// Where each record begins and ends in `bytes`.
+    records: Vec<(usize, usize)>,
+    /// The last of its frames.
+    last: Option<Lsn>,
+}
+
+impl Batch for Window {
+    fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    fn target(&self, _index: usize) -> Target<'_> {
+        Target::Main
+    }
+
+    fn record(&self, index: usize) -> &[u8] {
+        let (from, to) = self.records[index];
+        &self.bytes[from..to]
+    }
+}
+
+pub(super) struct Drainer {
+    core: Arc<Core>,
+    sender: Sender,
+    lanes: Lanes,
+    plan: Plan,
+    window: Window,
+    /// What is known of dead letters was looked up.
+    letters: bool,
+    key: String,
+    said: String,
+}
+
+impl Drainer {
+    pub fn new(core: Arc<Core>) -> Self {
+        Self {
+            core,
+            sender: Sender::of_the_drainer(),
+            lanes: Lanes::default(),
+            plan: Plan::default(),
+            window: Window::default(),
+            letters: false,
+            key: String::new(),
+            said: String::new(),
+        }
+    }
+
+    /// Works until the outlet stops.
+    pub fn run(mut self, reader: Option<Reader>) {
+        let Some(mut reader) = reader.or_else(|| self.open()) else { return };
+        let Some(spool) = self.core.spool().cloned() else { return };
+        while !self.core.is_stopping() {
+            let pause = self.step(&spool, &mut reader);
+            self.gauges(&spool);
+            if let Some(pause) = pause {
+                self.core.pause(pause);
+            }
+        }
+        spool.journal.flush();
+    }
+
+    /// The folder could not be used at the start: tries until it can.
+    fn open(&mut self) -> Option<Reader> {
+        while !self.core.is_stopping() {
+            self.core.pause(RETRY);
+            if let Some(reader) = self.core.open_spool() {
+                return Some(reader);
+            }
+        }
+        None
+    }
+
+    /// Does what is next. Returns how long to wait before the step after it.
+    fn step(&mut self, spool: &Arc<Spool>, reader: &mut Reader) -> Option<Duration> {
+        if self.window.last.is_none() {
+            match self.fill(reader) {
+                Ok(()) => self.said.clear(),
+                Err(text) => {
+                    self.say(&text);
+                    return Some(RETRY);
+                }
+            }
+        }
+        let Some(last) = self.window.last else { return self.idle(spool) };
+        let core = Arc::clone(&self.core);
+        let interrupted = || core.is_stopping();
+        let begun = Instant::now();
+        let patience = Patience { deadline: begun + core.config.timeout, interrupted: &interrupted };
+        let pushed = self.sender.push(&core, &mut self.lanes, &mut self.plan, &self.window, patience);
+        self.park(&core);
+        if !self.plan.is_settled() {
+            // Held lists are tried again like anything else that failed.
+            self.plan.reopen();
+            if pushed.is_ok() {
+                self.sender.port.failed();
+            }
+            return Some(self.sender.port.wait());
+        }
+        fault::pass(Place::OutletBeforeRelease);
+        if let Err(error) = spool.journal.release(last) {
+            log::warn!("{}: {error}", core.config.name);
+        }
+        fault::pass(Place::OutletAfterRelease);
+        self.window = Window { bytes: std::mem::take(&mut self.window.bytes), ..Window::default() };
+        spool.released();
+        if begun.elapsed() < core.config.delay && spool.set_back() {
+            log::info!(
+                "{}: the spool is drained into redis, {} records to go",
+                core.config.name,
+                spool.journal.records()
+            );
+        }
+        None
+    }
+
+    /// Nothing to drain: finds out whether Redis is back, or sleeps.
+    fn idle(&mut self, spool: &Spool) -> Option<Duration> {
+        // Workers push now.
+        self.lanes.forget_tips();
+        if !spool.is_away() {
+            spool.journal.wait(spool.journal.end(), IDLE);
+            return None;
+        }
+        let core = Arc::clone(&self.core);
+        let interrupted = || core.is_stopping();
+        let begun = Instant::now();
+        let patience = Patience { deadline: begun + core.config.timeout, interrupted: &interrupted };
+        let list = if core.config.list.is_empty() { "x" } else { &core.config.list };
+        // The keys of a worker: it must be possible to push to them.
+        let Ok(names) = Names::new(list, &format!("{}:0", core.config.producer)) else { return Some(IDLE) };
+        match self.sender.ping(&core, &names, patience) {
+            Ok(()) if begun.elapsed() < core.config.delay => {
+                if spool.set_back() {
+                    log::info!("{}: redis answers again", core.config.name);
+                }
+                None
+            }
+            Ok(()) => Some(IDLE),
+            Err(Setback::NotYet) => Some(self.sender.port.wait().min(IDLE)),
+            Err(Setback::Trouble(trouble)) => {
+                core.trouble(&trouble);
+                Some(self.sender.port.wait().min(IDLE))
+            }
+        }
+    }
+
+    /// Takes in the next frames.
+    fn fill(&mut self, reader: &mut Reader) -> Result<(), String> {
+        self.window.bytes.clear();
+        self.window.bytes.shrink_to(4 * WINDOW_BYTES);
+        self.window.records.clear();
+        self.plan.clear();
+        self.lanes.begin(false);
+        while self.window.bytes.len() < WINDOW_BYTES && self.window.records.len() < WINDOW_RECORDS {
+            let Some(frame) = reader.next().map_err(|error| error.to_string())? else { break };
+            let lsn = frame.lsn;
+            let base = self.window.bytes.len();
+            self.window.bytes.extend_from_slice(frame.payload);
+            if let Err(error) = self.take(base) {
+                // Nobody else may drain it: this program or its version does not fit the folder.
+                self.core.stand(&format!("frame {} of the spool: {error}", lsn.0));
+                return Err(error.to_string());
+            }
+            self.window.last = Some(lsn);
+        }
+        let bounds = Bounds { records: self.core.config.chunk_records, bytes: self.core.config.chunk_bytes };
+        let window = &self.window;
+        let none = || Position::start(self.core.epoch());
+        self.plan.cut(bounds, |_| none(), |index| window.record(index).len());
+        Ok(())
+    }
+
+    /// Takes the frame apart that begins at `base`.
+    fn take(&mut self, base: usize) -> Result<(), Malformed> {
+        let payload = &self.window.bytes[base..];
+        let batch = frame::Batch::decode(payload)?;
+        for part in batch.parts {
+            if !std::mem::replace(&mut self.letters, true) {
+                self.core.look_up_letters(part.start.epoch);
+            }
+            self.key.clear();
+            let _ = write!(self.key, "{}\0{}\0{}", batch.producer, part.slot, part.list);
+            let producer = || (part.list, format!("{}:{}", batch.producer, part.slot));
+            let (place, last) = self.lanes.find(&self.key, producer);
+            let in_plan = self.plan.part_at(place, part.start, last);
+            self.lanes[place].part = in_plan;
+            for record in part.records {
+                let from = base + (record.as_ptr() as usize - payload.as_ptr() as usize);
+                self.plan.add(self.window.records.len(), in_plan);
+                self.window.records.push((from, from + record.len()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Parks what Redis will never take, unless it is to wait.
+    fn park(&mut self, core: &Core) {
+        if !core.parks() {
+            return;
+        }
+        for at in 0..self.plan.chunks.len() {
+            let chunk = &self.plan.chunks[at];
+            if chunk.state != State::Refused {
+                continue;
+            }
+            let lane = &self.lanes[chunk.lane];
+            let records = self.plan.indexes(chunk.places.clone()).map(|index| self.window.record(index));
+            match core.park(&lane.list, &self.sender.why(lane), chunk.begin(), records) {
+                Ok(()) => self.plan.chunks[at].state = State::Settled,
+                Err(error) => core.trouble(&Trouble::Away { text: format!("the dead letters: {error}") }),
+            }
+        }
+    }
+
+    fn gauges(&self, spool: &Spool) {
+        let counters = &self.core.counters;
+        set(&counters.spool_bytes, spool.journal.bytes());
+        set(&counters.oldest_unpushed_milliseconds, spool.age().as_millis() as u64);
+    }
+
+    fn say(&mut self, text: &str) {
+        if self.said != text {
+            text.clone_into(&mut self.said);
+            log::error!("{}: nothing is drained: {text}", self.core.config.name);
+        }
+    }
+}
+
+/// Opens the journal of `core`.
+pub(super) fn open(core: &Core) -> Result<Option<(Arc<Journal>, Reader)>, crate::journal::JournalError> {
+    let Some(config) = &core.config.journal else { return Ok(None) };
+    Journal::open(config.clone(), unix_seconds()).map(Some)
+}

@@ -1,0 +1,192 @@
+//! With a spool: what Redis does not take goes to disk, and from there into Redis.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use delivery::counters::get;
+use delivery::journal::{JournalConfig, SEGMENT_BYTES};
+use delivery::outlet::{Outcome, Outlet, OutletConfig};
+use delivery::spool::Sync;
+
+use crate::server::{Server, command, until};
+use crate::setup::{Records, assert_numbers, commit, config, outlet};
+
+fn spooled(folder: &Path) -> OutletConfig {
+    let journal = JournalConfig {
+        directory: folder.into(),
+        bytes_max: 64 << 20,
+        segment_bytes: SEGMENT_BYTES,
+        sync: Sync::Always,
+    };
+    OutletConfig { journal: Some(journal), delay: Duration::from_millis(300), ..config() }
+}
+
+fn drained(outlet: &Arc<Outlet>) {
+    until("the spool to be empty", || (!outlet.health().spooling).then_some(()));
+}
+
+#[test]
+fn what_comes_while_redis_is_away_is_taken_and_arrives_in_order() {
+    let mut server = Server::start(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let outlet = outlet(&server, spooled(folder.path()));
+    let mut workers = [outlet.worker(), outlet.worker()];
+    let mut next = 0;
+    let mut give = |workers: &mut [delivery::outlet::Worker; 2], size: usize| {
+        for (at, worker) in workers.iter_mut().enumerate() {
+            let batch = Records::dealt(
+                &["a", "b"].map(|list| format!("{list}{at}")).each_ref().map(|l| &**l),
+                next..next + size,
+            );
+            assert_eq!(commit(worker, &batch), Outcome::Done);
+        }
+        next += size;
+    };
+    for _ in 0..3 {
+        give(&mut workers, 100);
+        server.kill();
+        for size in [1, 2, 1000, 7, 4000] {
+            give(&mut workers, size);
+        }
+        server.restart();
+        drained(&outlet);
+        give(&mut workers, 10);
+    }
+    assert!(get(&outlet.counters().spooled) > 0);
+    drained(&outlet);
+    for (key, rest) in [("a0", 0), ("b0", 1), ("a1", 0), ("b1", 1)] {
+        // The lists are dealt by the place in the batch, which is that of the number.
+        assert_numbers(&server, key, (0..next).filter(|n| n % 2 == rest));
+    }
+    let counters = outlet.counters();
+    let arrived = get(&counters.pushed) + get(&counters.duplicates_suppressed);
+    assert_eq!((get(&counters.received), arrived), (2 * next as u64, 2 * next as u64));
+}
+
+#[test]
+fn a_later_life_drains_what_an_earlier_one_left() {
+    let mut server = Server::start(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut next = 0;
+    for life in 0..4 {
+        let outlet = outlet(&server, spooled(folder.path()));
+        let mut worker = outlet.worker();
+        if life == 3 {
+            server.restart();
+        }
+        for size in [10, 1, 300] {
+            assert_eq!(commit(&mut worker, &Records::main(next..next + size)), Outcome::Done);
+            next += size;
+            if life == 0 {
+                server.kill();
+            }
+        }
+        if life == 3 {
+            drained(&outlet);
+            assert_eq!(commit(&mut worker, &Records::main(next..next + 5)), Outcome::Done);
+            next += 5;
+        }
+        outlet.stop();
+    }
+    assert_numbers(&server, "main", 0..next);
+}
+
+#[test]
+fn a_slow_redis_costs_the_delay_and_no_more() {
+    let server = Server::start(&[]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let outlet = outlet(&server, spooled(folder.path()));
+    let mut worker = outlet.worker();
+    assert_eq!(commit(&mut worker, &Records::main(0..10)), Outcome::Done);
+    server.stop();
+    let begun = Instant::now();
+    for n in 1..50 {
+        assert_eq!(commit(&mut worker, &Records::main(n * 10..n * 10 + 10)), Outcome::Done);
+    }
+    assert!(begun.elapsed() < Duration::from_secs(20), "only the first batch waits");
+    let begun = Instant::now();
+    outlet.stop();
+    assert!(begun.elapsed() < Duration::from_secs(10), "a stop does not wait for redis");
+    server.go_on();
+    drop(worker);
+    drop(outlet);
+    let outlet = crate::setup::outlet(&server, spooled(folder.path()));
+    drained(&outlet);
+    assert_numbers(&server, "main", 0..500);
+}
+
+#[test]
+fn refused_records_in_the_spool_are_parked_and_the_others_flow() {
+    let mut server = Server::start(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let outlet = outlet(&server, spooled(folder.path()));
+    let mut worker = outlet.worker();
+    command(&mut server.link(), &[b"SET", b"bad", b"string"]);
+    server.kill();
+    for n in 0..20 {
+        assert_eq!(commit(&mut worker, &Records::dealt(&["a", "bad", "b"], n * 30..n * 30 + 30)), Outcome::Done);
+    }
+    server.restart();
+    drained(&outlet);
+    assert_numbers(&server, "a", (0..600).filter(|n| n % 3 == 0));
+    assert_numbers(&server, "b", (0..600).filter(|n| n % 3 == 2));
+    let letters = std::fs::read_to_string(folder.path().join("dead-letters.jsonl")).expect("letters");
+    assert_eq!(letters.lines().count(), 200);
+}
+
+#[test]
+fn a_full_spool_turns_batches_away_and_none_is_lost_or_doubled() {
+    let mut server = Server::start(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut config = spooled(folder.path());
+    if let Some(journal) = &mut config.journal {
+        journal.bytes_max = 2 << 20;
+    }
+    let outlet = outlet(&server, config);
+    let mut worker = outlet.worker();
+    assert_eq!(commit(&mut worker, &Records::main(0..10)), Outcome::Done);
+    server.kill();
+    let mut next = 10;
+    let refused = loop {
+        let batch = Records::main(next..next + 1000);
+        next += 1000;
+        match commit(&mut worker, &batch) {
+            Outcome::Done => {}
+            Outcome::Later => break batch,
+            Outcome::Refused => panic!("refused"),
+        }
+    };
+    assert!(!worker.probe(&|| false));
+    server.restart();
+    until("the batch to be taken", || (commit(&mut worker, &refused) == Outcome::Done).then_some(()));
+    assert_eq!(commit(&mut worker, &Records::main(next..next + 10)), Outcome::Done);
+    drained(&outlet);
+    assert_numbers(&server, "main", 0..next + 10);
+}
+
+#[test]
+fn a_busy_worker_gets_back_to_redis() {
+    let mut server = Server::start(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let outlet = outlet(&server, spooled(folder.path()));
+    let mut worker = outlet.worker();
+    server.kill();
+    let mut next = 0;
+    let mut give = || {
+        assert_eq!(commit(&mut worker, &Records::main(next..next + 500)), Outcome::Done);
+        next += 500;
+        next
+    };
+    for _ in 0..100 {
+        give();
+    }
+    server.restart();
+    let total = until("batches to go to redis again", || {
+        let spooled = get(&outlet.counters().spooled);
+        let next = give();
+        (get(&outlet.counters().spooled) == spooled).then_some(next)
+    });
+    drained(&outlet);
+    assert_numbers(&server, "main", 0..total);
+}
