@@ -17,6 +17,7 @@ use nix::fcntl::{SpliceFFlags, splice};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::fifo::{self, AtPath, Fifo};
+use crate::rhythm::Rhythm;
 use crate::settings::effective::FifoSettings;
 use crate::shared::Shared;
 
@@ -26,36 +27,6 @@ const IDLE_MILLISECONDS: u16 = 1000;
 const LOOK: Duration = Duration::from_secs(1);
 /// The pause before the next attempt while there is no room.
 const NO_ROOM: Duration = Duration::from_millis(100);
-/// The pause while much arrives: long enough to save two thirds of the CPU, short enough for 1 MiB at full speed.
-const BUSY: Duration = Duration::from_millis(1);
-
-/// How long to nap after a take. Naps save system calls while records follow each other; a record that comes alone must not make
-/// the next one wait.
-#[derive(Debug, Default)]
-struct Rhythm {
-    /// The last take came after a nap, not after the pipe had been empty.
-    flowing: bool,
-    last: Option<Instant>,
-}
-
-impl Rhythm {
-    /// `bytes` were taken at `now` from a pipe of `capacity`.
-    fn took(&mut self, now: Instant, bytes: usize, capacity: usize, linger: Duration) -> Duration {
-        let gap = self.last.replace(now).map(|last| now.duration_since(last));
-        self.flowing |= gap.is_some_and(|gap| gap < linger / 4) || bytes >= capacity / 64;
-        if !self.flowing {
-            return Duration::ZERO;
-        }
-        // A burst begins like this: the next long nap could find the pipe full.
-        if bytes >= capacity / 64 { linger.min(BUSY) } else { linger }
-    }
-
-    /// The pipe was empty.
-    fn nothing(&mut self) {
-        self.flowing = false;
-    }
-}
-
 /// Pipe to spool.
 pub struct Drainer {
     fifo: Fifo,
@@ -320,33 +291,4 @@ fn is_abandoned(pipe: &File) -> bool {
     let polled = poll(&mut source, PollTimeout::ZERO);
     let seen = source[0].revents().unwrap_or(PollFlags::empty());
     polled.is_ok() && seen.contains(PollFlags::POLLHUP) && !seen.contains(PollFlags::POLLIN)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PIPE: usize = 1 << 20;
-    const LINGER: Duration = Duration::from_millis(5);
-
-    #[test]
-    fn a_record_that_comes_alone_makes_nobody_wait() {
-        let (mut rhythm, start) = (Rhythm::default(), Instant::now());
-        for n in 0..100 {
-            assert_eq!(rhythm.took(start + 2 * LINGER * n, 100, PIPE, LINGER), Duration::ZERO);
-            rhythm.nothing();
-        }
-    }
-
-    #[test]
-    fn a_steady_flow_is_taken_in_gulps_until_it_ends() {
-        let (mut rhythm, start) = (Rhythm::default(), Instant::now());
-        rhythm.took(start, 100, PIPE, LINGER);
-        rhythm.nothing();
-        assert_eq!(rhythm.took(start + LINGER / 8, 100, PIPE, LINGER), LINGER);
-        assert_eq!(rhythm.took(start + 2 * LINGER, 5_000, PIPE, LINGER), LINGER);
-        assert_eq!(rhythm.took(start + 3 * LINGER, PIPE / 64, PIPE, LINGER), BUSY);
-        rhythm.nothing();
-        assert_eq!(rhythm.took(start + 9 * LINGER, 100, PIPE, LINGER), Duration::ZERO);
-    }
 }

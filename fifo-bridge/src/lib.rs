@@ -14,8 +14,10 @@ pub mod frame;
 pub mod logger;
 pub mod metrics;
 pub mod pusher;
+pub mod rhythm;
 pub mod settings;
 pub mod shared;
+pub mod spool;
 pub mod status;
 
 /// Seconds since 1970; 0 before.

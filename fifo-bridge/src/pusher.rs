@@ -17,11 +17,10 @@ use delivery::resume::{Lost, Resume, resume};
 use delivery::retry::Backoff;
 
 use crate::batcher::{Batch, Batcher, Hold, Origin};
+use crate::rhythm::{COLLECT, Pace};
 use crate::settings::Settings;
 use crate::shared::Shared;
 
-/// How long answers may lie unread while nothing new comes. Reading them with the next batch saves a wake-up for each.
-const COLLECT: Duration = Duration::from_millis(20);
 /// How long the pusher sleeps when there is nothing to do.
 const IDLE: Duration = Duration::from_secs(1);
 /// How often the confirmed position is noted and files are freed.
@@ -58,6 +57,7 @@ pub struct Pusher {
     out: Vec<u8>,
     /// A batch whose commands are the last in `out`, while the lane has no room for it.
     staged: Option<Batch>,
+    pace: Pace,
     backoff: Backoff,
     connections: u64,
     /// Redis has confirmed the lane's position, by its cursor or by an answer.
@@ -90,6 +90,7 @@ impl Pusher {
             under_way: std::collections::VecDeque::new(),
             out: Vec::new(),
             staged: None,
+            pace: Pace::default(),
             backoff: Backoff::default(),
             connections: 0,
             confirmed: false,
@@ -236,7 +237,10 @@ impl Pusher {
                 0 => HOUSEKEEPING,
                 _ => COLLECT,
             };
-            self.shared.spool.wait(self.batcher.read_to(), limit);
+            match self.pace.rest(now, self.under_way.iter().sum(), self.shared.linger()) {
+                Some(nap) => std::thread::sleep(nap),
+                None => drop(self.shared.spool.wait(self.batcher.read_to(), limit)),
+            }
             // The answers came while this thread slept: reading them now costs one call and no wake-up.
             self.settle(link, 0)?;
         }

@@ -69,6 +69,8 @@ pub fn report(shared: &Shared, earlier: Sample) -> Value {
     for metric in crate::metrics::METRICS.iter().filter(|metric| metric.word != "connected") {
         put(metric.word, (metric.read)(counters));
     }
+    let (sum, count, _) = counters.push_seconds.read();
+    put(crate::metrics::HISTOGRAM.0, json!({"sum": sum, "count": count}));
     put(
         "unpushed_bytes",
         shared.spool.acked().map_or_else(|| shared.spool.bytes(), |at| shared.spool.bytes_after(at)).into(),
@@ -123,6 +125,14 @@ pub fn ask(path: &Path) -> anyhow::Result<Value> {
     Ok(serde_json::from_str(&text)?)
 }
 
+fn mean_milliseconds(report: &Value) -> f64 {
+    let push = &report["push_seconds"];
+    match (push["sum"].as_f64(), push["count"].as_f64()) {
+        (Some(sum), Some(count)) if count > 0.0 => sum * 1000.0 / count,
+        _ => 0.0,
+    }
+}
+
 /// The report for people.
 pub fn render(report: &Value) -> String {
     let text = |key: &str| match &report[key] {
@@ -156,6 +166,7 @@ pub fn render(report: &Value) -> String {
             text("oldest_unpushed_seconds")
         ),
         format!("list         {} long after the last push", text("list_length")),
+        format!("pushes       {} took {:.3} ms each", report["push_seconds"]["count"], mean_milliseconds(report)),
     ];
     if !text("last_error").is_empty() {
         lines.push(format!("last error   {}", text("last_error")));

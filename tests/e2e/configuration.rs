@@ -343,7 +343,7 @@ on-refused = "hold"
 [batch]
 records-max = 25
 bytes-max = "1m"
-linger-ms = 5
+linger-ms = 8
 
 [fifo]
 path = "/run/fifo-bridge/pipe"

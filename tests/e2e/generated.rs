@@ -14,7 +14,7 @@ use std::sync::Arc;
 use delivery::counters::Counters;
 use e2e::bridge::{Bridge, plain_binary};
 use e2e::child::Scene;
-use fifo_bridge::metrics::METRICS;
+use fifo_bridge::metrics::{HISTOGRAM, METRICS};
 
 /// Rewrites everything here.
 const REWRITE: &str = "UPDATE=1 cargo test -p e2e --test e2e generated";
@@ -97,7 +97,7 @@ fn keys_of_the_status_are_documented() {
     let status = bridge.status();
     let shown: BTreeSet<&str> = status.as_object().expect("an object").keys().map(String::as_str).collect();
     let words = METRICS.iter().map(|metric| metric.word);
-    let told: BTreeSet<&str> = words.chain(metrics::STATUS.iter().map(|(key, _)| *key)).collect();
+    let told: BTreeSet<&str> = words.chain(metrics::STATUS.iter().map(|(key, _)| *key)).chain([HISTOGRAM.0]).collect();
     assert_eq!(shown, told);
 }
 

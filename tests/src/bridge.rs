@@ -49,7 +49,7 @@ pub fn bare_command(program: &Path, runtime: &Path) -> Command {
 }
 
 /// The folder of the profile (`target/debug`), found from the running program.
-fn profile_dir() -> PathBuf {
+pub fn profile_dir() -> PathBuf {
     let program = std::env::current_exe().expect("the running program has a path");
     let dir = program.parent().expect("it is in a folder");
     let dir = if dir.ends_with("deps") { dir.parent().expect("deps is in a folder") } else { dir };

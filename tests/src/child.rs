@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -234,6 +235,36 @@ impl Drop for Guarded {
     fn drop(&mut self) {
         self.kill9();
     }
+}
+
+/// Runs a command to its end. The error has what it said, or that it took longer than `limit`.
+pub fn run(mut command: Command, limit: Duration) -> Result<String, String> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let words = command.get_args().last().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
+    let what = format!("{program} ... {words}");
+    let output = tempfile::tempfile().map_err(|e| format!("no temporary file: {e}"))?;
+    let handle = || output.try_clone().map_err(|e| format!("no temporary file: {e}"));
+    command.stdin(Stdio::null()).stdout(handle()?).stderr(handle()?);
+    let child = command.spawn().map_err(|e| format!("cannot start {program}: {e}"))?;
+    let mut child = Guarded { name: program, child };
+    let start = Instant::now();
+    let status = loop {
+        match child.ended() {
+            Some(status) => break status,
+            None if start.elapsed() >= limit => return Err(format!("{what} took longer than {} s", limit.as_secs())),
+            None => std::thread::sleep(Duration::from_millis(5)),
+        }
+    };
+    let mut said = Vec::new();
+    let read = (&output).seek(SeekFrom::Start(0)).and_then(|_| (&output).read_to_end(&mut said));
+    read.map_err(|e| format!("cannot read what {what} said: {e}"))?;
+    let said = String::from_utf8_lossy(&said).into_owned();
+    if status.success() { Ok(said) } else { Err(format!("{what}: {status}: {}", last_lines(&said))) }
+}
+
+fn last_lines(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(5)..].join(" / ")
 }
 
 /// A TCP port on 127.0.0.1 that nobody uses, never given twice by this process.

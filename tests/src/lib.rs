@@ -5,13 +5,23 @@
 //! [`until`](child::until) polls for a fact and names it when it does not come.
 
 pub mod bridge;
+pub mod cc;
 pub mod child;
+pub mod daemon;
+pub mod disk;
+pub mod host;
 pub mod ledger;
 pub mod load;
+pub mod matrix;
+pub mod measure;
 pub mod monitor;
 pub mod mount;
+pub mod native;
 pub mod pipe;
 pub mod proxy;
 pub mod redis;
+pub mod relp;
 pub mod rsyslog;
+pub mod sender;
 pub mod stage;
+pub mod tcp;

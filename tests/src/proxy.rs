@@ -1,7 +1,8 @@
-//! A proxy between the bridge and Redis that has faults on demand. Unix socket to unix socket, threads only.
+//! A proxy before Redis that has faults on demand. Threads only.
 
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::Shutdown;
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,9 +32,15 @@ pub enum Mode {
 /// The proxy; it ends with the value.
 #[derive(Debug)]
 pub struct Proxy {
-    socket: PathBuf,
+    address: Address,
     shared: Arc<Shared>,
     acceptor: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+enum Address {
+    Unix(PathBuf),
+    Tcp(u16),
 }
 
 #[derive(Debug)]
@@ -62,6 +69,17 @@ impl Proxy {
     pub fn start(scene: &Scene, redis: &Path) -> Self {
         let socket = scene.socket("proxy.sock");
         let listener = UnixListener::bind(&socket).expect("cannot listen");
+        Self::run(Address::Unix(socket), redis, move || Ok(listener.accept()?.0))
+    }
+
+    /// The same on a TCP port of 127.0.0.1, for clients that know nothing else.
+    pub fn start_tcp(port: u16, redis: &Path) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).expect("cannot listen");
+        // What is asked of a socket here is the same for both kinds.
+        Self::run(Address::Tcp(port), redis, move || Ok(UnixStream::from(OwnedFd::from(listener.accept()?.0))))
+    }
+
+    fn run(address: Address, redis: &Path, next: impl FnMut() -> io::Result<UnixStream> + Send + 'static) -> Self {
         let state = State {
             mode: Mode::Pass,
             once: false,
@@ -75,14 +93,17 @@ impl Proxy {
         let shared = Arc::new(Shared { redis: redis.to_path_buf(), state: Mutex::new(state) });
         let acceptor = thread::spawn({
             let shared = Arc::clone(&shared);
-            move || accept(&shared, &listener)
+            move || accept(&shared, next)
         });
-        Self { socket, shared, acceptor: Some(acceptor) }
+        Self { address, shared, acceptor: Some(acceptor) }
     }
 
-    /// Where it listens.
+    /// Where it listens, if that is a unix socket.
     pub fn socket(&self) -> &Path {
-        &self.socket
+        match &self.address {
+            Address::Unix(socket) => socket,
+            Address::Tcp(port) => panic!("it listens on the port {port}"),
+        }
     }
 
     /// Changes the mode, for open connections too.
@@ -145,7 +166,11 @@ impl Drop for Proxy {
             state.stopping = true;
             state.cut_all();
         }
-        let _ = UnixStream::connect(&self.socket); // wakes the acceptor
+        // Wakes the acceptor.
+        match &self.address {
+            Address::Unix(socket) => drop(UnixStream::connect(socket)),
+            Address::Tcp(port) => drop(TcpStream::connect(("127.0.0.1", *port))),
+        }
         if let Some(acceptor) = self.acceptor.take() {
             let _ = acceptor.join();
         }
@@ -178,10 +203,10 @@ fn cut(a: &UnixStream, b: &UnixStream) {
     let _ = b.shutdown(Shutdown::Both);
 }
 
-fn accept(shared: &Arc<Shared>, listener: &UnixListener) {
+fn accept(shared: &Arc<Shared>, mut next: impl FnMut() -> io::Result<UnixStream>) {
     let mut threads = Vec::new();
-    for client in listener.incoming() {
-        let Ok(client) = client else { continue };
+    loop {
+        let Ok(client) = next() else { continue };
         let redis = UnixStream::connect(&shared.redis); // may wait, so not under the lock
         let mut state = shared.lock();
         if state.stopping {

@@ -38,16 +38,22 @@ impl Disk {
     /// Forces the file's bytes to the disk.
     pub fn sync(&self, file: &File, path: &Path) -> io::Result<()> {
         #[cfg(test)]
-        self.faults.sync(path)?;
+        self.faults.sync()?;
+        let synced = file.sync_data();
+        #[cfg(test)]
+        self.faults.synced(file);
         let _ = path;
-        file.sync_data()
+        synced
     }
 
     /// Forces the names in a folder to the disk.
     pub fn sync_folder(&self, folder: &File, path: &Path) -> io::Result<()> {
         #[cfg(test)]
-        self.faults.sync(path)?;
+        self.faults.sync()?;
+        let synced = folder.sync_all();
+        #[cfg(test)]
+        self.faults.synced_folder(path);
         let _ = path;
-        folder.sync_all()
+        synced
     }
 }

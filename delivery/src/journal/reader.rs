@@ -80,11 +80,7 @@ impl Reader {
         loop {
             let (segment, next, is_written) = self.journal.around(self.number);
             let Some(segment) = segment else {
-                let (end, released) = {
-                    let state = locked(&self.journal.state);
-                    (state.end, state.released)
-                };
-                self.miss(end, released, "their file is missing");
+                self.caught_up(true);
                 return Ok(None);
             };
             if segment.number != self.number {
@@ -97,7 +93,10 @@ impl Reader {
                 }
                 match next {
                     Some(next) => self.enter(&next),
-                    None => return Ok(None),
+                    None => {
+                        self.caught_up(!is_written);
+                        return Ok(None);
+                    }
                 }
                 continue;
             }
@@ -129,6 +128,21 @@ impl Reader {
                     self.pass_over(&segment, to, count)?;
                 }
             }
+        }
+    }
+
+    /// There is no frame behind this place. With `closed` none will come here.
+    fn caught_up(&mut self, closed: bool) {
+        let mut state = locked(&self.journal.state);
+        let (end, released) = (state.end, state.released);
+        // Of what was lost at the end there is no frame that somebody could release.
+        let is_last = state.segments.back().is_none_or(|last| last.number <= self.number && last.end <= self.at);
+        if state.trail.is_empty() && is_last && (closed || self.expected >= end) {
+            (state.released, state.from) = (end, state.end_at);
+        }
+        drop(state);
+        if closed && is_last {
+            self.miss(end, released, "their file is missing");
         }
     }
 

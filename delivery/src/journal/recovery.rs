@@ -42,6 +42,22 @@ pub(super) struct Stock {
     pub next: Count,
 }
 
+impl Stock {
+    /// Where the last acknowledged frame ends, and counting there.
+    pub fn end(&self) -> ((u64, u64), Count) {
+        let marked = self.mark.map(|mark| (mark.settled_at, mark.settled));
+        let tail = self.segments.last().map(|last| ((last.number, last.end), last.after));
+        let latest = marked.into_iter().chain(tail).max_by_key(|(at, count)| (*count, *at));
+        latest.unwrap_or(((0, 0), self.next))
+    }
+
+    /// Counting at the first frame that was not drained.
+    pub fn released(&self) -> Count {
+        let oldest = || self.segments.first().map_or(self.end().1, |first| first.before.max(BEGIN).min(first.first));
+        self.mark.map_or_else(oldest, |mark| mark.released)
+    }
+}
+
 /// Reads the header of a segment. The error is that of the disk.
 fn header(path: &Path) -> io::Result<Result<SegmentHeader, BadHeader>> {
     let mut block = Vec::new();
@@ -122,9 +138,10 @@ pub(super) fn take_stock(directory: &Path) -> Result<Stock, JournalError> {
                     continue;
                 }
                 segment.first = found.first.unwrap_or(BEGIN);
+                segment.before = segment.first;
             }
             segment.end = HEADER_BYTES + found.end as u64;
-            segment.after = found.after.max(segment.first);
+            segment.after = if found.frames > 0 { found.after } else { segment.before };
             segment.settled = found.settled.max(HEADER_BYTES);
             stock.next = stock.next.max(found.highest);
             if let Some(ends) = ends {
@@ -163,13 +180,8 @@ pub(super) fn open(
     let epoch = Epoch::after(last_epoch, unix_seconds, stock.store.map_or_else(|| fastrand::u32(..), |s| s.family));
     let store = stock.store.unwrap_or_else(|| Store { family: epoch.family(), salt: fastrand::u32(..) });
 
-    // Where counting stands at the end, and what was drained.
-    let marked = stock.mark.map(|mark| (mark.settled_at, mark.settled));
-    let tail = stock.segments.last().map(|last| ((last.number, last.end), last.after));
-    let (end_at, end) =
-        marked.into_iter().chain(tail).max_by_key(|(at, count)| (*count, *at)).unwrap_or(((0, 0), stock.next));
-    let first = stock.segments.first().map_or(end, |first| first.before.max(BEGIN).min(first.first));
-    let released = stock.mark.map_or(first, |mark| mark.released);
+    let (end_at, end) = stock.end();
+    let released = stock.released();
     if let (true, Some(last)) = (durable, stock.segments.last()) {
         // What a killed process has left may be in memory only. The next segment's header will say that it is on disk.
         let path = folder::segment_path(&config.directory, last.number);
@@ -177,11 +189,14 @@ pub(super) fn open(
             log::error!("the spool cannot sync {}: {error}", path.display());
         }
     }
-    let drained = |segment: &Segment| segment.after.lsn <= released.lsn || segment.end <= HEADER_BYTES;
+    // One without frames still says where the one before it ends.
+    let drained = |s: &Segment| s.after.lsn <= released.lsn || (s.end <= HEADER_BYTES && s.before.lsn <= released.lsn);
     let (gone, kept): (Vec<Segment>, Vec<Segment>) = stock.segments.iter().partition(|segment| drained(segment));
     let void = stock.void.iter().map(|number| (*number, config.segment_bytes + 1));
-    free(&config, &mut stock.spares, gone.iter().map(|segment| (segment.number, segment.bytes)).chain(void.clone()));
-    let bytes = kept.iter().map(|segment| segment.bytes).chain(stock.spares.values().copied()).sum();
+    let held: u64 = kept.iter().map(|segment| segment.bytes).sum();
+    let gone = gone.iter().map(|segment| (segment.number, segment.bytes)).chain(void);
+    free(&config, held, &mut stock.spares, gone);
+    let bytes = held + stock.spares.values().sum::<u64>();
     let file = MarkFile::open(&config.directory)?;
     let generation = stock.mark.map_or(0, |mark| mark.generation);
     let from = stock.mark.map_or((0, 0), |mark| mark.from);
@@ -254,29 +269,30 @@ fn set_aside(directory: &Path, stock: &Stock, damage: &Damage) {
     }
 }
 
-/// Turns files into spare ones, or removes them. What fails is met again at the next start.
-fn free(config: &JournalConfig, spares: &mut BTreeMap<u64, u64>, files: impl Iterator<Item = (u64, u64)>) {
+/// Turns files into spare ones, or removes them. What fails is met again at the next start. `held` bytes are in segments.
+fn free(config: &JournalConfig, held: u64, spares: &mut BTreeMap<u64, u64>, files: impl Iterator<Item = (u64, u64)>) {
     let directory = &config.directory;
-    for (number, bytes) in files {
+    let mut bytes = held;
+    let mut kept = 0;
+    let mut fits = |size: u64| {
+        let fits = kept < SPARES_MAX && size <= config.segment_bytes && bytes + size <= config.bytes_max;
+        if fits {
+            (kept, bytes) = (kept + 1, bytes + size);
+        }
+        fits
+    };
+    spares.retain(|number, size| fits(*size) || folder::remove(&folder::spare_path(directory, *number)).is_err());
+    for (number, size) in files {
         let path = folder::segment_path(directory, number);
-        let spare = folder::spare_path(directory, number);
-        let kept = bytes <= config.segment_bytes && spares.len() < SPARES_MAX;
-        let freed = if kept { std::fs::rename(&path, &spare) } else { folder::remove(&path) };
+        let keep = fits(size);
+        let freed = match keep {
+            true => std::fs::rename(&path, folder::spare_path(directory, number)),
+            false => folder::remove(&path),
+        };
         match freed {
-            Ok(()) if kept => drop(spares.insert(number, bytes)),
+            Ok(()) if keep => drop(spares.insert(number, size)),
             Ok(()) => {}
             Err(error) => log::warn!("the spool cannot free {}: {error}", path.display()),
-        }
-    }
-    let surplus: Vec<u64> = spares
-        .iter()
-        .enumerate()
-        .filter(|(index, (_, bytes))| *index >= SPARES_MAX || **bytes > config.segment_bytes)
-        .map(|(_, (number, _))| *number)
-        .collect();
-    for number in surplus {
-        if folder::remove(&folder::spare_path(directory, number)).is_ok() {
-            spares.remove(&number);
         }
     }
 }

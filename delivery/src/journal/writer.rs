@@ -125,6 +125,9 @@ impl Writer {
             return Err(AppendError::Failed { text: text.clone(), kind: *kind });
         }
         let mut first = self.write(journal, group);
+        if first.as_ref().is_err_and(Failure::is_full) && self.reclaim(journal) {
+            first = self.write(journal, group);
+        }
         if let Err(Failure::Io(..)) = &first {
             // Nobody knows which pages reached the disk, and a second sync of that file may say "fine": never ask it again.
             self.abandon(journal, &first, group);
@@ -212,6 +215,22 @@ impl Writer {
             journal.news.notify_all();
         }
         Ok(Lsn(first.lsn))
+    }
+
+    /// Gives up the current segment if all is drained: in a small journal it may be most of what there is. True if that was so.
+    fn reclaim(&mut self, journal: &Journal) -> bool {
+        let end = {
+            let mut state = locked(&journal.state);
+            if state.released.lsn < state.end.lsn || state.segments.is_empty() {
+                return false;
+            }
+            if self.current.as_ref().is_some_and(|current| current.at > HEADER_BYTES) {
+                self.current = None;
+                state.writing = None;
+            }
+            state.end
+        };
+        journal.release(Lsn(end.lsn - 1)).is_ok()
     }
 
     /// Sees to it that the current segment has blocks for `need` bytes more.
@@ -316,7 +335,8 @@ impl Writer {
             before: self.last.2,
             end: HEADER_BYTES,
             settled: HEADER_BYTES,
-            after: self.next,
+            // Without a frame it is where the one before has ended, whatever numbers were given out in vain.
+            after: self.last.2,
             bytes,
         };
         let mut state = locked(&journal.state);
@@ -347,8 +367,11 @@ impl Writer {
         let to = (end + need).min(current.size);
         self.void.push(Void { file: current.file, path: current.path.clone(), from: end, to });
         self.make_void(journal);
-        if empty && let Err(error) = folder::remove(&current.path) {
-            log::error!("the spool cannot remove {}: {error}", current.path.display());
+        if empty {
+            match folder::remove(&current.path) {
+                Ok(()) => self.void.retain(|void| void.path != current.path),
+                Err(error) => log::error!("the spool cannot remove {}: {error}", current.path.display()),
+            }
         }
     }
 
@@ -384,6 +407,15 @@ impl Writer {
         }
         if anyway {
             self.make_void(journal);
+        }
+    }
+
+    /// The next append tries the disk at once.
+    #[cfg(test)]
+    pub fn forget_failure(&mut self) {
+        if let Some((_, text, kind)) = self.broken.take() {
+            let long_ago = Instant::now().checked_sub(RETRY).unwrap_or_else(Instant::now);
+            self.broken = Some((long_ago, text, kind));
         }
     }
 

@@ -48,6 +48,8 @@ pub(super) struct Core {
     turn: Mutex<bool>,
     wake: Condvar,
     slots: Mutex<Slots>,
+    /// Numbers for records that never got into a batch.
+    aside: AtomicU64,
     /// There is trouble that was told.
     troubled: AtomicBool,
     telling: Mutex<Telling>,
@@ -94,6 +96,7 @@ impl Core {
             turn: Mutex::default(),
             wake: Condvar::new(),
             slots: Mutex::default(),
+            aside: AtomicU64::new(0),
             troubled: AtomicBool::new(false),
             telling: Mutex::default(),
             letters: Mutex::default(),
@@ -218,7 +221,8 @@ impl Core {
             return slots.free.swap_remove(at);
         }
         let number = slots.made;
-        slots.made = slots.made.checked_add(1).expect("no host has 65536 workers at a time");
+        // The last number is that of records that never got into a batch.
+        slots.made = number.checked_add(1).expect("no host has 65535 workers at a time");
         Slot::new(number)
     }
 
@@ -305,6 +309,12 @@ impl Core {
                 self.config.name
             );
         }
+    }
+
+    /// A place for a record that never got into a batch. No slot has it.
+    pub fn aside(&self) -> Position {
+        let offset = Slot::new(u16::MAX).numbers(1).offset + self.aside.fetch_add(1, Relaxed);
+        Position { epoch: self.epoch(), offset }
     }
 
     /// True if refused records are parked.

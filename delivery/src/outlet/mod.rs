@@ -7,7 +7,6 @@ mod config;
 mod core;
 mod drainer;
 mod memory;
-mod placed;
 mod plan;
 mod port;
 mod push;

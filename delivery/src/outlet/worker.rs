@@ -16,6 +16,7 @@ use crate::counters::add;
 use crate::error::Trouble;
 use crate::fault::{self, Place};
 use crate::journal::frame::Encoder;
+use crate::position::Position;
 use crate::push::Reply;
 use crate::wire::Patience;
 
@@ -28,13 +29,13 @@ const VAIN: Duration = Duration::from_secs(1);
 
 /// One thread of the host that hands in batches. It holds a slot while it lives.
 pub struct Worker {
-    pub(super) core: Arc<Core>,
+    core: Arc<Core>,
     /// Always there, until the worker ends.
-    pub(super) slot: Option<Slot>,
-    pub(super) sender: Sender,
-    pub(super) plan: Plan,
+    slot: Option<Slot>,
+    sender: Sender,
+    plan: Plan,
     entries: Vec<Entry>,
-    pub(super) generation: u64,
+    generation: u64,
     /// When a batch was last turned away.
     later: Option<Instant>,
     /// When waiting for the spool to be drained was in vain.
@@ -72,15 +73,8 @@ impl Worker {
             return Outcome::Done;
         }
         let core = Arc::clone(&self.core);
-        let Some(slot) = self.slot.as_mut() else { return Outcome::Later };
-        if std::mem::replace(&mut slot.open, true) {
-            // The last commit ended in a panic.
-            self.sender = Sender::default();
-            slot.lanes.forget_tips();
-        }
-        let generation = core.generation.load(Relaxed);
-        if generation != std::mem::replace(&mut self.generation, generation) {
-            slot.lanes.forget_tips();
+        if !self.enter(&core) {
+            return Outcome::Later;
         }
         let interrupted = || core.is_stopping() || interrupted();
         let limit = if core.spool().is_some() { core.config.delay } else { core.config.timeout };
@@ -97,6 +91,89 @@ impl Worker {
             Some(outcome) => outcome,
             None => Outcome::Later,
         }
+    }
+
+    /// Like [`commit`](Self::commit), for a host that keeps the positions itself: the batch, all of it for one list, stands at `at`.
+    ///
+    /// The same records may be handed in at the same positions as often as the host likes, in other cuts and in later lives too:
+    /// those that Redis or the spool have are recognised by the cursor. In one list positions only go on. A worker is used in
+    /// one of both ways.
+    pub fn commit_at(&mut self, at: Position, batch: &impl Batch, interrupted: &dyn Fn() -> bool) -> Outcome {
+        if batch.is_empty() {
+            return Outcome::Done;
+        }
+        let core = Arc::clone(&self.core);
+        if !self.enter(&core) {
+            return Outcome::Later;
+        }
+        let interrupted = || core.is_stopping() || interrupted();
+        let limit = if core.spool().is_some() { core.config.delay } else { core.config.timeout };
+        let patience = Patience { deadline: Instant::now() + limit, interrupted: &interrupted };
+        let outcome = self.attempt_at(&core, at, batch, patience);
+        if let Some(slot) = self.slot.as_mut() {
+            slot.open = false;
+        }
+        if outcome == Outcome::Later {
+            self.calm();
+        }
+        outcome
+    }
+
+    fn attempt_at(&mut self, core: &Core, at: Position, batch: &impl Batch, patience: Patience<'_>) -> Outcome {
+        let Some(slot) = self.slot.as_mut() else { return Outcome::Later };
+        slot.lanes.begin(false);
+        self.plan.clear();
+        core.adopt_epoch(slot);
+        let place = lane(core, slot, batch.target(0)).0;
+        let part = self.plan.part_at(place, at, None);
+        slot.lanes[place].part = part;
+        for index in 0..batch.len() {
+            self.plan.add(index, part);
+        }
+        let bounds = Bounds { records: core.config.chunk_records, bytes: core.config.chunk_bytes };
+        self.plan.cut(bounds, |_| at, |index| batch.record(index).len());
+        let lane = &slot.lanes[place];
+        if lane.known {
+            let have = lane.have(&lane.tip, at.epoch, false);
+            let found: usize = self.plan.chunks.iter_mut().map(|chunk| chunk.skip(have)).sum();
+            add(&core.counters.duplicates_suppressed, found as u64);
+        }
+        if !self.plan.is_settled() {
+            self.bring(core, core.spool().cloned(), batch, patience);
+        }
+        if self.plan.is_settled() {
+            return Outcome::Done;
+        }
+        if self.is_refused(core) { Outcome::Refused } else { Outcome::Later }
+    }
+
+    /// What is in the spool from earlier lives is this worker's: [`is_drained`](Self::is_drained) tells when it is gone.
+    pub fn take_over(&mut self) {
+        let core = Arc::clone(&self.core);
+        if let Some(slot) = self.slot.as_mut() {
+            core.adopt_epoch(slot);
+        }
+    }
+
+    /// True if nothing of this worker is left in the spool.
+    pub fn is_drained(&self) -> bool {
+        let spooled = self.slot.as_ref().and_then(|slot| slot.spooled);
+        spooled.is_none_or(|lsn| self.core.spool().is_none_or(|spool| spool.is_drained(lsn)))
+    }
+
+    /// A commit begins. False if it cannot.
+    fn enter(&mut self, core: &Core) -> bool {
+        let Some(slot) = self.slot.as_mut() else { return false };
+        if std::mem::replace(&mut slot.open, true) {
+            // The last commit ended in a panic.
+            self.sender = Sender::default();
+            slot.lanes.forget_tips();
+        }
+        let generation = core.generation.load(Relaxed);
+        if generation != std::mem::replace(&mut self.generation, generation) {
+            slot.lanes.forget_tips();
+        }
+        true
     }
 
     /// True if a batch that is handed in now has a chance: the spool takes it, or Redis answers.
@@ -120,6 +197,21 @@ impl Worker {
             Err(Setback::Trouble(trouble)) => {
                 core.trouble(&trouble);
                 false
+            }
+        }
+    }
+
+    /// Parks a record that the host could not even hand in. [`Outcome::Refused`] if there is no folder for it.
+    pub fn set_aside(&self, list: &str, detail: &str, record: &[u8]) -> Outcome {
+        let core = &self.core;
+        if core.config.letters().is_none() {
+            return Outcome::Refused;
+        }
+        match core.park(list, detail, core.aside(), std::iter::once(record)) {
+            Ok(()) => Outcome::Done,
+            Err(error) => {
+                core.trouble(&Trouble::Away { text: format!("the dead letters: {error}") });
+                Outcome::Later
             }
         }
     }
@@ -170,11 +262,25 @@ impl Worker {
         self.plan.cut(bounds, |records| slot.numbers(records), |index| batch.record(index).len());
         // A spool that was opened while records of an earlier epoch are in doubt is not ours yet.
         let spool = core.spool().filter(|spool| spool.journal.epoch() == slot.epoch).cloned();
+        self.bring(core, spool, batch, patience);
+        if self.plan.is_settled() {
+            return Some(Outcome::Done);
+        }
+        let refused = self.is_refused(core);
+        // A single record that is refused never comes again.
+        if !(refused && batch.len() == 1) {
+            self.remember(core, batch);
+        }
+        Some(if refused { Outcome::Refused } else { Outcome::Later })
+    }
+
+    /// What is planned into Redis, or what is left of it into the spool. What is refused may be parked.
+    fn bring(&mut self, core: &Core, spool: Option<Arc<Spool>>, batch: &impl Batch, patience: Patience<'_>) {
         if self.may_push(spool.as_deref(), patience) {
-            let slot = self.slot.as_mut()?;
+            let Some(slot) = self.slot.as_mut() else { return };
             let pushed = self.sender.push(core, &mut slot.lanes, &mut self.plan, batch, patience);
             if pushed.is_ok() && self.plan.is_settled() {
-                return Some(Outcome::Done);
+                return;
             }
             if let (Err(_), Some(spool)) = (pushed, &spool)
                 && spool.set_away()
@@ -188,20 +294,16 @@ impl Worker {
         {
             self.append(core, &spool, batch);
         }
-        if self.plan.is_settled() {
-            return Some(Outcome::Done);
-        }
-        let open = |state| self.plan.chunks.iter().any(|chunk| chunk.state == state);
-        let refused = !open(State::Open) && !core.parks() && core.config.on_refused == super::OnRefused::DeadLetter;
-        // A single record that is refused never comes again.
-        if !(refused && batch.len() == 1) {
-            self.remember(core, batch);
-        }
-        Some(if refused { Outcome::Refused } else { Outcome::Later })
+    }
+
+    /// True if waiting does not help: what is left will never be taken, and must neither wait nor be parked.
+    fn is_refused(&self, core: &Core) -> bool {
+        let open = self.plan.chunks.iter().any(|chunk| chunk.state == State::Open);
+        !open && !core.parks() && core.config.on_refused == super::OnRefused::DeadLetter
     }
 
     /// True if the batch goes to Redis first. May wait for the spool to be drained.
-    pub(super) fn may_push(&mut self, spool: Option<&Spool>, patience: Patience<'_>) -> bool {
+    fn may_push(&mut self, spool: Option<&Spool>, patience: Patience<'_>) -> bool {
         let Some((spool, slot)) = spool.zip(self.slot.as_mut()) else { return true };
         if slot.spooled.is_some_and(|lsn| spool.is_drained(lsn)) {
             slot.spooled = None;
@@ -233,7 +335,7 @@ impl Worker {
     }
 
     /// Puts what is not settled into the spool, at the places that it has. Pushes whose outcome is unknown are recognised by them.
-    pub(super) fn append(&mut self, core: &Core, spool: &Spool, batch: &impl Batch) {
+    fn append(&mut self, core: &Core, spool: &Spool, batch: &impl Batch) {
         let Some(slot) = self.slot.as_mut() else { return };
         let mut frame = Encoder::new(&core.config.producer);
         for chunk in self.plan.chunks.iter().filter(|chunk| chunk.state != State::Settled) {
@@ -302,7 +404,7 @@ impl Worker {
     }
 
     /// Parks what Redis will never take, if there is a place for it.
-    pub(super) fn park(&mut self, core: &Core, batch: &impl Batch) {
+    fn park(&mut self, core: &Core, batch: &impl Batch) {
         let Some(slot) = self.slot.as_ref() else { return };
         if !core.parks() {
             return;
@@ -348,7 +450,7 @@ impl Worker {
     }
 
     /// Hosts that ask again at once must not fill a processor.
-    pub(super) fn calm(&mut self) {
+    fn calm(&mut self) {
         if self.later.is_some_and(|last| last.elapsed() < CALM) {
             std::thread::sleep(CALM);
         }
@@ -386,7 +488,7 @@ fn turn_away(core: &Core, slot: &mut Slot, batch: &impl Batch, from: usize) {
 
 /// The place of a record's lane in the table, and its part in this batch.
 #[inline]
-pub(super) fn lane(core: &Core, slot: &mut Slot, target: Target<'_>) -> (usize, Option<u32>) {
+fn lane(core: &Core, slot: &mut Slot, target: Target<'_>) -> (usize, Option<u32>) {
     let number = match target {
         Target::Main => 0,
         Target::Lane(number) => number as usize + 1,

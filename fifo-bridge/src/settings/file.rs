@@ -61,7 +61,7 @@ pub struct Batch {
 
 impl Default for Batch {
     fn default() -> Self {
-        Self { records_max: 25, bytes_max: Size(1 << 20), linger_ms: 5 }
+        Self { records_max: 25, bytes_max: Size(1 << 20), linger_ms: 8 }
     }
 }
 

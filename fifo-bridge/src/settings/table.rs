@@ -47,7 +47,7 @@ pub const KEYS: &[Key] = &[
         "hold or dead-letter",
         true,
         "What to do when Redis will not take records into this list (WRONGTYPE, or no permission for the key): hold keeps them in the spool and tries again; \
-         dead-letter parks them.",
+         dead-letter parks them. A permission that is missing already when the bridge connects makes everything wait, with both.",
     ),
     key("batch.records-max", "1 to 4000", true, "Records in one push, at most."),
     key(
@@ -60,8 +60,8 @@ pub const KEYS: &[Key] = &[
         "batch.linger-ms",
         "0 to 1000",
         true,
-        "The longest time that a record waits for company, in milliseconds: while records follow each other the pipe is emptied this often. \
-         A record that comes alone does not wait. Smaller costs CPU; larger costs latency and, above 8, room in the pipe when a burst begins. \
+        "The longest time that a record waits for company, in milliseconds: while records follow each other the pipe is emptied this often, and \
+         Redis is given what has come as often. A record that comes alone does not wait. Smaller costs CPU; larger costs latency and, above 8, room in the pipe when a burst begins. \
          While much arrives the wait shrinks to 1.",
     ),
     key("fifo.path", "absolute path", false, "The named pipe. It is created if it is missing."),

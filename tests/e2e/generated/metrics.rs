@@ -60,7 +60,13 @@ pub fn markdown() -> String {
         let (name, word, help) = (name(metric), metric.word, metric.help);
         let _ = writeln!(out, "| `{name}` | `{word}` | {kind} | {} | {help} |", unit(word));
     }
-    let _ = writeln!(out, "| `{}` | | histogram | seconds | {} |", histogram(), HISTOGRAM.1);
+    let _ = writeln!(
+        out,
+        "| `{}` | `{}` | histogram | seconds | {}; the status has its `count` and `sum` |",
+        histogram(),
+        HISTOGRAM.0,
+        HISTOGRAM.1
+    );
     let bounds: Vec<String> = BUCKETS.iter().map(ToString::to_string).collect();
     let _ = writeln!(
         out,

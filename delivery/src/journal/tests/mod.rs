@@ -1,7 +1,12 @@
 //! What the journal promises, tried out.
 
 mod basic;
+mod damage;
+mod failures;
 pub(super) mod faults;
+mod model;
+
+mod threads;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -10,8 +10,8 @@ use e2e::pipe::Numbered;
 use e2e::redis::Redis;
 use e2e::rsyslog::Rsyslogd;
 
-use crate::measure::{cpu_nanoseconds, status_kib};
 use crate::throughput::{Peer, Who};
+use e2e::measure::{cpu_nanoseconds, status_kib};
 
 const CONFIG: &str = r#"
 global(workDirectory="@WORK@")

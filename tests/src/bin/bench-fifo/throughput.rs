@@ -9,7 +9,7 @@ use e2e::child::{Guarded, Scene, until};
 use e2e::pipe::PipeWriter;
 use e2e::redis::Redis;
 
-use crate::measure::{Spread, cpu_nanoseconds, status_kib};
+use e2e::measure::{Spread, cpu_nanoseconds, status_kib};
 
 /// Who is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,153 @@
+//! Workers as rsyslogd holds them: one for each of its threads and action. Calls for one worker never overlap, but for a HUP.
+
+use std::ffi::{CStr, c_int, c_void};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+
+use delivery::outlet::{Outcome, Worker as OutletWorker};
+
+use super::fds;
+use super::guard::guard;
+use super::host::host;
+use super::instance::{self, Instance};
+use super::sys::{OMOD_DATAFAIL, OMOD_ERROR, OMOD_OK, OMOD_SUSPENDED, OmodParam};
+use crate::messages::{Messages, Texts};
+use crate::settings::Key;
+
+/// What rsyslogd's worker pointer points at.
+pub struct Worker {
+    // Its place on the outlet goes before the action may.
+    outlet: Mutex<OutletWorker>,
+    instance: Arc<Instance>,
+    templates: usize,
+}
+
+/// `createWrkrInstance`: never fails because Redis is away; it connects when there is something to do.
+///
+/// SAFETY: `instance` is a live instance pointer.
+pub unsafe fn create(instance: *mut c_void) -> *mut c_void {
+    // SAFETY: the caller's promise.
+    let instance = unsafe { instance::share(instance) };
+    instance::start(&instance);
+    let templates = instance.action.settings().templates().len();
+    let outlet = Mutex::new(instance.action.worker());
+    Box::into_raw(Box::new(Worker { outlet, instance, templates })).cast()
+}
+
+/// `freeWrkrInstance`.
+///
+/// SAFETY: a live worker pointer, which rsyslogd does not use any more.
+pub unsafe fn free(worker: *mut c_void) {
+    // SAFETY: it came from Box::into_raw.
+    drop(unsafe { Box::from_raw(worker.cast::<Worker>()) });
+}
+
+/// The worker behind rsyslogd's pointer.
+///
+/// SAFETY: a live worker pointer; only shared references are ever made of it.
+pub unsafe fn from_raw<'a>(worker: *mut c_void) -> &'a Worker {
+    // SAFETY: the caller's promise.
+    unsafe { &*worker.cast_const().cast::<Worker>() }
+}
+
+/// The messages of a batch, where rsyslogd has them.
+struct Rendered<'a> {
+    params: &'a [OmodParam],
+    templates: usize,
+}
+
+impl Texts for Rendered<'_> {
+    fn messages(&self) -> usize {
+        self.params.len() / self.templates
+    }
+
+    fn text(&self, message: usize, template: usize) -> &[u8] {
+        let param = &self.params[message * self.templates + template];
+        if param.param.is_null() {
+            return &[];
+        }
+        if param.lenStr == 0 {
+            // Templates of type "subtree" have no length before 8.2508.
+            // SAFETY: rsyslogd ends each text with NUL and keeps it through the call.
+            return unsafe { CStr::from_ptr(param.param.cast_const().cast()) }.to_bytes();
+        }
+        // SAFETY: lenStr bytes are there and stay through the call.
+        unsafe { std::slice::from_raw_parts(param.param, param.lenStr as usize) }
+    }
+}
+
+impl Worker {
+    /// `beginTransaction`.
+    ///
+    /// Without a spool, versions up to 8.2604 lose the batch that commit turned away if they are then stopped: they have marked its
+    /// messages as done. They have not if begin turns it away; the price is that its first message comes twice.
+    pub fn begin(&self) -> c_int {
+        fds::keep_low_ones_taken();
+        if !host().forgets_batches || self.instance.action.settings().spool.is_some() {
+            return OMOD_OK;
+        }
+        match self.outlet.try_lock() {
+            Ok(outlet) if !outlet.ready() => OMOD_SUSPENDED,
+            _ => OMOD_OK,
+        }
+    }
+
+    /// `commitTransaction`.
+    ///
+    /// A panic lets rsyslog hand the messages in one by one. One that panics alone is tried once more and then parked.
+    ///
+    /// SAFETY: `params` has an entry for each template of each of `messages` messages, valid through the call.
+    pub unsafe fn commit(&self, params: *const OmodParam, messages: u32) -> c_int {
+        if messages == 0 || params.is_null() {
+            return OMOD_OK;
+        }
+        // SAFETY: the caller's promise.
+        let params = unsafe { std::slice::from_raw_parts(params, messages as usize * self.templates) };
+        let texts = Rendered { params, templates: self.templates };
+        let mut outcome = guard("commitTransaction", || self.hand_in(&texts));
+        if outcome.is_none() && messages == 1 {
+            outcome = guard("commitTransaction", || self.hand_in(&texts));
+            if outcome.is_none() {
+                outcome = guard("commitTransaction", || self.park(&texts));
+            }
+        }
+        match outcome {
+            Some(Outcome::Done) => OMOD_OK,
+            Some(Outcome::Later) => OMOD_SUSPENDED,
+            Some(Outcome::Refused) => OMOD_DATAFAIL,
+            None => OMOD_ERROR,
+        }
+    }
+
+    fn hand_in(&self, texts: &Rendered<'_>) -> Outcome {
+        let mut outlet = match self.outlet.try_lock() {
+            Ok(outlet) => outlet,
+            // What panicked was the outlet's, which expects it.
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Outcome::Later,
+        };
+        outlet.commit(&Messages::new(texts, self.instance.action.route()), &|| self.is_interrupted())
+    }
+
+    /// Parks the one message of a batch, which nobody can handle. Without a folder for it rsyslog is told that it failed.
+    fn park(&self, texts: &Rendered<'_>) -> Outcome {
+        let action = &self.instance.action;
+        let list = match (&action.settings().key, texts.text(0, texts.templates - 1)) {
+            (Key::List(list), _) => list.clone(),
+            (Key::Template { .. }, name) => String::from_utf8_lossy(name).into_owned(),
+        };
+        let outlet = self.outlet.lock().unwrap_or_else(PoisonError::into_inner);
+        outlet.set_aside(&list, "handling it failed twice", texts.text(0, 0))
+    }
+
+    /// `tryResume`: 0 if the next batch has somewhere to go.
+    pub fn resume(&self) -> c_int {
+        fds::keep_low_ones_taken();
+        let mut outlet = self.outlet.lock().unwrap_or_else(PoisonError::into_inner);
+        if outlet.probe(&|| self.is_interrupted()) { OMOD_OK } else { OMOD_SUSPENDED }
+    }
+
+    /// True when nothing may wait for Redis any more.
+    fn is_interrupted(&self) -> bool {
+        self.instance.action.is_stopping() || host().is_ending()
+    }
+}

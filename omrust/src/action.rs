@@ -1,0 +1,113 @@
+//! One action of rsyslog's: its settings and its outlet.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use delivery::counters::Counters;
+use delivery::outlet::{Outlet, OutletConfig, Worker};
+
+use crate::messages::Route;
+use crate::settings::{Key, Settings};
+
+/// One action of rsyslog's.
+pub struct Action {
+    settings: Settings,
+    route: Route,
+    outlet: Arc<Outlet>,
+    stopping: AtomicBool,
+}
+
+impl Action {
+    /// Checks everything and opens nothing: rsyslogd has not forked yet. `before_connect` is called whenever a connection is about to
+    /// be made.
+    pub fn new(settings: Settings, before_connect: fn()) -> Result<Self, String> {
+        let (route, list) = match &settings.key {
+            Key::List(list) if settings.lanes > 1 => (Route::Lanes(settings.lanes), list.clone()),
+            Key::List(list) => (Route::One, list.clone()),
+            Key::Template { prefix, .. } => (Route::Named(prefix.clone()), String::new()),
+        };
+        let config = OutletConfig {
+            name: settings.name.clone(),
+            producer: settings.producer.clone(),
+            list,
+            lanes: settings.lanes,
+            side: settings.side,
+            timeout: settings.timeout,
+            dead_letters: settings.dead_letters.clone(),
+            on_refused: settings.on_refused,
+            ..OutletConfig::default()
+        };
+        let (server, timeout) = (settings.server.clone(), settings.timeout);
+        let login = Box::new(move || {
+            before_connect();
+            server.endpoint(timeout)
+        });
+        let outlet = Outlet::new(config, login).map_err(|error| error.to_string())?;
+        Ok(Self { settings, route, outlet, stopping: AtomicBool::new(false) })
+    }
+
+    /// Opens what has to be open. rsyslogd has forked. May be called again.
+    pub fn start(&self) {
+        if let Err(error) = self.outlet.start() {
+            log::error!("{}: {error}", self.settings.name);
+        }
+    }
+
+    /// What it was told.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// How a message finds its list.
+    pub fn route(&self) -> &Route {
+        &self.route
+    }
+
+    /// What it counts.
+    pub fn counters(&self) -> &Arc<Counters> {
+        self.outlet.counters()
+    }
+
+    /// A worker of its own for one of rsyslog's threads.
+    pub fn worker(&self) -> Worker {
+        self.outlet.worker()
+    }
+
+    /// All connections are made anew.
+    pub fn hup(&self) {
+        self.outlet.hup();
+    }
+
+    /// Ends everything.
+    pub fn stop(&self) {
+        self.stopping.store(true, Relaxed);
+        self.outlet.stop();
+    }
+
+    /// True once it is to end.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Relaxed)
+    }
+
+    /// What `settings` would fight over with this action, if anything.
+    pub fn clash(&self, settings: &Settings) -> Option<String> {
+        let ours = &self.settings;
+        let folder = |settings: &Settings| settings.spool.as_ref().map(|spool| spool.directory.clone());
+        if let (Some(folder), true) = (folder(ours), folder(ours) == folder(settings)) {
+            return Some(format!(
+                "parameter \"spool.directory\" is {}, which another action has; allowed is a folder for each action",
+                folder.display()
+            ));
+        }
+        let named = |key: &Key| matches!(key, Key::Template { .. });
+        let overlap = ours.key == settings.key || named(&ours.key) || named(&settings.key);
+        let same_server = ours.server.address == settings.server.address
+            && (ours.server.port, ours.server.db) == (settings.server.port, settings.server.db);
+        (overlap && same_server && ours.producer == settings.producer).then(|| {
+            format!(
+                "parameter \"producer\" is {:?}, and so is that of another action that fills the same list; give each action a \"name\" or a \"producer\"",
+                settings.producer
+            )
+        })
+    }
+}

@@ -1,0 +1,141 @@
+//! What an action may be told, and what it was told.
+
+mod read;
+pub mod table;
+mod values;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use delivery::link::{Address, Endpoint};
+use delivery::outlet::OnRefused;
+use delivery::push::Side;
+use delivery::spool::Sync;
+
+pub use self::values::{Given, Values};
+
+/// The settings of one action.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// For log lines and impstats.
+    pub name: String,
+    /// Where Redis is, without a login that an address may hold.
+    pub server: Server,
+    /// The list, or the template that names it.
+    pub key: Key,
+    /// The end of the list.
+    pub side: Side,
+    /// What a record is.
+    pub template: String,
+    /// How many lanes, and the template that tells streams apart.
+    pub lanes: u32,
+    /// The template that tells streams apart; there if there is more than one lane.
+    pub lane_template: Option<String>,
+    /// Whose cursors they are.
+    pub producer: String,
+    /// How long Redis may take for a batch.
+    pub timeout: Duration,
+    /// Where batches wait.
+    pub spool: Option<SpoolSettings>,
+    /// Where refused records go.
+    pub dead_letters: Option<PathBuf>,
+    /// What happens to refused records.
+    pub on_refused: OnRefused,
+    /// What a person should know although it is allowed.
+    pub remarks: Vec<String>,
+}
+
+/// The list, or the template that names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Key {
+    /// A list.
+    List(String),
+    /// A template, and what the names that it renders must begin with.
+    Template {
+        /// Its name.
+        template: String,
+        /// May be empty.
+        prefix: String,
+    },
+}
+
+/// Where Redis is and how to get in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// As given.
+    pub address: Secret,
+    /// If the address has none.
+    pub port: u16,
+    /// If the address has none.
+    pub db: u32,
+    /// Empty: the default user.
+    pub user: String,
+    /// Empty: none, or in a file.
+    pub password: Secret,
+    /// Read at each connect.
+    pub password_file: Option<PathBuf>,
+    /// How long connecting may take.
+    pub connect_timeout: Duration,
+}
+
+/// The spool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpoolSettings {
+    /// Its folder.
+    pub directory: PathBuf,
+    /// How large it may become.
+    pub bytes_max: u64,
+    /// How long Redis may take before it is used.
+    pub delay: Duration,
+    /// When it is forced to the disk.
+    pub sync: Sync,
+}
+
+/// Text that nobody is shown.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
+impl Settings {
+    /// Reads what an action was given. `host` is this machine's name. Each error names a parameter and what is allowed.
+    pub fn read(values: &Values, host: &str) -> Result<Self, Vec<String>> {
+        read::settings(values, host)
+    }
+
+    /// The templates that the action needs, in the order in which their texts come: the record; then what tells the list or the lane.
+    pub fn templates(&self) -> Vec<&str> {
+        let mut templates = vec![self.template.as_str()];
+        templates.extend(match &self.key {
+            Key::Template { template, .. } => Some(template.as_str()),
+            Key::List(_) => self.lane_template.as_deref(),
+        });
+        templates
+    }
+}
+
+impl Server {
+    /// Where to connect to, the password read now.
+    pub fn endpoint(&self, timeout: Duration) -> Result<Endpoint, String> {
+        let password = match &self.password_file {
+            Some(path) => {
+                // A credential of systemd's, if the path is relative: the variable is not there when a person runs rsyslogd -N1.
+                let folder = std::env::var_os("CREDENTIALS_DIRECTORY").unwrap_or_default();
+                let path = PathBuf::from(folder).join(path);
+                let text = std::fs::read_to_string(&path)
+                    .map_err(|error| format!("serverpassword.file {} cannot be read: {error}", path.display()))?;
+                text.trim_end_matches(['\r', '\n']).to_owned()
+            }
+            None => self.password.0.clone(),
+        };
+        let address = Address { server: &self.address.0, port: self.port, db: self.db };
+        let endpoint =
+            Endpoint::parse(address, self.connect_timeout, timeout).map_err(|why| format!("server {why}"))?;
+        Ok(endpoint.with_login(&self.user, &password))
+    }
+}

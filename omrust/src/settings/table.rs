@@ -1,0 +1,131 @@
+//! Every parameter of `action(type="omrust" ...)`: the descriptors that rsyslogd is shown and the table in `docs/MODULE.md` are made
+//! from this.
+
+/// What a parameter is for us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// One of ours.
+    Ours,
+    /// Another name that omhiredis has for one of ours.
+    Alias,
+    /// Of omhiredis, or planned: what it asks for is refused with a sentence.
+    Refused,
+}
+
+/// One parameter.
+#[derive(Debug)]
+pub struct Parameter {
+    /// In lower case, as rsyslog wants it.
+    pub name: &'static str,
+    /// What it is for us.
+    pub role: Role,
+    /// True if it may be an array.
+    pub several: bool,
+    /// What holds when it is not given.
+    pub default: &'static str,
+    /// What may be given: this stands in error messages.
+    pub allowed: &'static str,
+    /// What it does; for a refused one, why not.
+    pub text: &'static str,
+}
+
+const fn ours(name: &'static str, default: &'static str, allowed: &'static str, text: &'static str) -> Parameter {
+    Parameter { name, role: Role::Ours, several: false, default, allowed, text }
+}
+
+const fn alias(name: &'static str, allowed: &'static str, text: &'static str) -> Parameter {
+    Parameter { name, role: Role::Alias, several: false, default: "", allowed, text }
+}
+
+const fn refused(name: &'static str, allowed: &'static str, text: &'static str) -> Parameter {
+    Parameter { name, role: Role::Refused, several: false, default: "", allowed, text }
+}
+
+const NO_TLS: &str = "this version has no TLS";
+const NO_STREAMS: &str = "this module pushes to lists, not to streams";
+const NOTHING: &str = "nothing: take it out";
+
+/// All of them.
+#[rustfmt::skip]
+pub const PARAMETERS: &[Parameter] = &[
+    Parameter { name: "server", role: Role::Ours, several: true, default: "127.0.0.1",
+        allowed: "host, host:port, [IPv6]:port, /path/of/socket, redis://... or redis+unix://...; one of them, also as an array",
+        text: "Where Redis is." },
+    ours("serverport", "6379", "1 to 65535", "The port, if `server` names none."),
+    alias("socketpath", "/path/of/socket", "The unix socket of Redis, as omhiredis calls it. Not together with `server`."),
+    ours("serveruser", "none", "a user of Redis' ACL", "The user to log in as."),
+    ours("serverpassword", "none", "text", "The password. Whoever may read the configuration reads it: see `serverpassword.file`."),
+    ours("serverpassword.file", "none", "the path of a file; a relative one is looked for in `$CREDENTIALS_DIRECTORY`",
+        "A file with the password, read again at each connect. A line end behind the password is cut off."),
+    ours("db", "0", "0 to 65535", "The database of Redis."),
+    ours("connecttimeout", "1000", "1 to 60000, in milliseconds", "How long connecting and logging in may take."),
+    ours("timeout", "5000", "1 to 60000, in milliseconds",
+        "How long Redis may take for a batch when there is no spool. With one, `spool.delay` decides."),
+    ours("key", "required", "1 to 512 bytes; braces only as a hash tag", "The list. With `dynakey`, the name of a template that renders the list's name."),
+    ours("dynakey", "off", "on or off", "`key` is the name of a template: each message goes into the list that it names."),
+    ours("key.prefix", "none", "the beginning of a list's name; only with dynakey=\"on\"",
+        "With `dynakey`: what the list's name must begin with. A message whose list does not is parked as a dead letter. Set it whenever senders have a say in the name."),
+    ours("push", "right", "right or left", "The end of the list: right is RPUSH, for workers that LPOP; left is LPUSH."),
+    alias("userpush", "on or off", "omhiredis' name: on is push=\"right\", off is push=\"left\"."),
+    alias("mode", "queue", "omhiredis' word for pushing to a list. It brings omhiredis' default with it: push=\"left\". Its other modes are refused."),
+    ours("template", "RSYSLOG_ForwardFormat", "the name of a template", "What a record is."),
+    ours("lanes", "1", "1 to 1024", "How many lists the records are spread over: `key:0`, `key:1`, ... Each keeps the order of its streams. One lane is `key` itself."),
+    ours("lane.template", "none", "the name of a template; needed when lanes is more than 1",
+        "What tells streams apart, `%hostname%` for example. The same text always goes to the same lane."),
+    ours("statsname", "the action's name, else omrust", "text", "The name of the object in impstats, and of the action in log lines."),
+    ours("name", "omrust", "text", "rsyslog's own name of the action. Two actions need two names: they are part of `producer`."),
+    ours("producer", "HOST:NAME", "1 to 500 bytes, unique among all who fill the list",
+        "Whose cursor it is, in Redis, beside the list. The default is the host's name and the action's. Two machines with one host name need two producers."),
+    ours("spool.directory", "none", "the path of a folder that this action has for itself",
+        "Where batches go that Redis does not take in time. Without it the action is suspended, and rsyslog keeps the messages in its queue."),
+    ours("spool.maxsize", "1g", "1m to 1024g; k, m, g and t are powers of 1024", "How much the spool may hold. When it is full, the action is suspended."),
+    ours("spool.delay", "500", "1 to 60000, in milliseconds", "How long Redis may take for a batch before it goes into the spool."),
+    ours("spool.sync", "always", "always, interval or none", "When the spool is forced to the disk: before rsyslog hears \"done\", once a second, or never."),
+    ours("deadletter", "the spool's folder", "the path of a folder", "Where records go that Redis will never take, in `dead-letters.jsonl`, each with its reason."),
+    ours("onrefused", "dead-letter", "dead-letter or hold",
+        "What to do with records that Redis refuses for good: a key of another type, no permission for it. dead-letter parks them (without a folder rsyslog is told that they failed, and writes them to `action.errorFile`); hold waits."),
+    refused("maxlength", "0", "this version does not look at the length of the list"),
+    refused("ack", "memory", "this version takes Redis' own reply for the acknowledgement"),
+    refused("expiration", NOTHING, "elements of a list do not expire"),
+    refused("stream.outfield", NOTHING, NO_STREAMS),
+    refused("stream.capacitylimit", NOTHING, NO_STREAMS),
+    refused("stream.ack", NOTHING, NO_STREAMS),
+    refused("stream.del", NOTHING, NO_STREAMS),
+    refused("stream.keyack", NOTHING, NO_STREAMS),
+    refused("stream.dynakeyack", NOTHING, NO_STREAMS),
+    refused("stream.groupack", NOTHING, NO_STREAMS),
+    refused("stream.dynagroupack", NOTHING, NO_STREAMS),
+    refused("stream.indexack", NOTHING, NO_STREAMS),
+    refused("stream.dynaindexack", NOTHING, NO_STREAMS),
+    refused("tls", "off", NO_TLS),
+    refused("tls.cacert", NOTHING, NO_TLS),
+    refused("tls.mycert", NOTHING, NO_TLS),
+    refused("tls.myprivkey", NOTHING, NO_TLS),
+    refused("use_tls", "off", NO_TLS),
+    refused("ca_cert_bundle", NOTHING, NO_TLS),
+    refused("ca_cert_dir", NOTHING, NO_TLS),
+    refused("client_cert", NOTHING, NO_TLS),
+    refused("client_key", NOTHING, NO_TLS),
+    refused("sni", NOTHING, NO_TLS),
+    refused("sentinel.master", NOTHING, "this version knows no Sentinel"),
+    refused("cluster", "off", "this version knows no Cluster"),
+];
+
+/// The parameter of this name.
+pub fn find(name: &str) -> &'static Parameter {
+    PARAMETERS.iter().find(|parameter| parameter.name == name).expect("a parameter that is in the table")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_as_rsyslog_wants_them() {
+        for (index, parameter) in PARAMETERS.iter().enumerate() {
+            assert_eq!(parameter.name, parameter.name.to_lowercase());
+            assert!(PARAMETERS[..index].iter().all(|other| other.name != parameter.name), "{} twice", parameter.name);
+            assert!(!parameter.allowed.is_empty() && !parameter.text.is_empty());
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! One built module in every rsyslogd that it is for. A version that cannot be had is reported as ignored, with the reason.
+#![expect(clippy::print_stderr, reason = "why a version was left out is for the person who reads the output")]
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use e2e::child::Scene;
+use e2e::host::Host;
+use e2e::load::Pace;
+use e2e::matrix::{SUITES, host};
+use e2e::native::door::{Door, OMRUST};
+use e2e::native::rig::{Plan, Rig};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+fn main() {
+    let arguments = Arguments::from_args();
+    // Listing the tests must not fetch anything.
+    let hosts: Vec<(&str, Result<Host, String>)> = if arguments.list {
+        SUITES.iter().map(|suite| (*suite, Err("listed only".to_owned()))).collect()
+    } else {
+        let fetches = SUITES.map(|suite| (suite, thread::spawn(move || host(suite))));
+        let fetched = fetches.map(|(suite, fetch)| (suite, fetch.join().unwrap_or_else(|_| Err("a panic".to_owned()))));
+        fetched.into_iter().collect()
+    };
+    let trials = hosts.into_iter().map(|(suite, host)| match host {
+        Ok(host) => {
+            let name = format!("rsyslog {} of {suite}", host.version());
+            Trial::test(name, move || life(&host, &OMRUST))
+        }
+        Err(reason) => {
+            eprintln!("skipped: rsyslog of {suite}: {reason}");
+            Trial::test(format!("rsyslog of {suite} (skipped: {reason})"), || Ok(())).with_ignored_flag(true)
+        }
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit();
+}
+
+/// 100 000 records in order, a HUP, an outage and its end, counters, a clean stop.
+#[expect(clippy::unnecessary_wraps, reason = "this is what a test is here")]
+fn life(host: &Host, door: &Door) -> Result<(), Failed> {
+    let more = "timeout=\"400\" connecttimeout=\"400\" spool.delay=\"200\"".to_owned();
+    let pace = Pace { burst: 5, ..Pace::default() };
+    let redis = vec![("appendonly", "yes"), ("appendfsync", "everysec")];
+    let plan = Plan { host: Some(host.clone()), more, pace, redis, ..Plan::default() };
+    let mut rig = Rig::prepare(&plan, door, &Scene::new());
+    rig.start_rsyslogd();
+    let limit = Duration::from_secs(60);
+    rig.send_all(&["first"], 100_000);
+    rig.redis.wait_llen("rsyslog", 100_000, limit);
+    rig.rsyslogd.hup();
+    rig.send(&["second"]);
+    assert!(rig.flow(1_000, limit), "nothing arrives after a HUP:\n{}", rig.messages());
+    rig.redis.shutdown();
+    let more = |rig: &Rig| rig.senders.as_ref().is_some_and(|senders| senders.try_go_on(5_000, limit));
+    assert!(more(&rig), "nobody can send while redis is away:\n{}", rig.messages());
+    rig.redis.start();
+    assert!(rig.flow(2_000, limit), "nothing arrives after an outage:\n{}", rig.messages());
+    rig.finish();
+    let sent = rig.sent.count();
+    rig.redis.wait_llen("rsyslog", usize::try_from(sent).expect("so many fit"), limit);
+    counters(&rig, sent);
+    let start = Instant::now();
+    assert!(rig.rsyslogd.try_term(Duration::from_secs(5)), "it does not end:\n{}", rig.messages());
+    let took = start.elapsed();
+    rig.sent.ledger().judge(rig.elements()).assert_clean();
+    assert!(took < Duration::from_secs(4), "it took {took:?} to end");
+    Ok(())
+}
+
+/// Everything is counted, or one line says that this rsyslogd's counters are unknown.
+fn counters(rig: &Rig, sent: u64) {
+    let unknown = rig.messages().lines().filter(|line| line.contains("omrust") && line.contains("counters")).count();
+    if unknown > 0 {
+        assert_eq!(unknown, 1, "one line is enough:\n{}", rig.messages());
+        return;
+    }
+    e2e::child::until("all to be counted", e2e::child::PATIENCE, || {
+        let object = rig.statistics.last(rig.mark, "out", "omrust")?;
+        let count = |name: &str| object[name].as_u64().unwrap_or_else(|| panic!("no {name} in {object}"));
+        (count("pushed") + count("duplicates_suppressed") == sent && count("received") >= sent).then_some(())
+    });
+}

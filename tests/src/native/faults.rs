@@ -1,0 +1,219 @@
+//! The faults that no record may suffer from. Each door runs through all of them.
+
+use std::time::Duration;
+
+use crate::load::Pace;
+use crate::native::rig::{Plan, Queue};
+use crate::native::scenario::{Scenario, Step};
+use crate::sender::Way;
+
+/// Redis keeps what it has acknowledged when it is killed.
+const AOF: [(&str, &str); 2] = [("appendonly", "yes"), ("appendfsync", "always")];
+
+/// Some time for a fault that would otherwise be over before anybody noticed it.
+const FAULT: Duration = Duration::from_millis(600);
+
+/// How long the module waits for Redis here, until it spools or gives the batch back.
+const IMPATIENT: &str = "timeout=\"400\" connecttimeout=\"400\" spool.delay=\"200\"";
+
+fn plan(spool: bool) -> Plan {
+    Plan { spool, more: IMPATIENT.to_owned(), ..Plan::default() }
+}
+
+/// `kill -9` of Redis, three times under load.
+pub fn redis_killed(plan: Plan) -> Scenario {
+    let plan = Plan { redis: AOF.to_vec(), ..plan };
+    let round = [Step::Flow(500), Step::KillRedis, Step::Sent(1_000), Step::StartRedis];
+    let steps = [vec![Step::Send(&["a", "b"])], round.repeat(3), vec![Step::Flow(500)]].concat();
+    Scenario { name: "redis is killed three times", plan, steps }
+}
+
+/// A proxy swallows replies and cuts the connection, at once or late.
+pub fn replies_swallowed(spool: bool) -> Scenario {
+    let plan = Plan { proxy: true, ..plan(spool) };
+    let round = [
+        Step::Flow(500),
+        Step::Swallow(Duration::ZERO),
+        Step::Sent(500),
+        Step::Flow(500),
+        Step::Swallow(Duration::from_millis(700)),
+        Step::Sent(500),
+    ];
+    let steps = [vec![Step::Send(&["a", "b"])], round.repeat(3), vec![Step::Flow(500)]].concat();
+    Scenario { name: "replies are swallowed", plan, steps }
+}
+
+/// Redis stands still, and is cut off before it goes on: what it was sent last it does in the end.
+pub fn redis_stands_still(spool: bool) -> Scenario {
+    let plan = Plan { proxy: true, ..plan(spool) };
+    let round = [
+        Step::Flow(500),
+        Step::StopRedis,
+        Step::Sent(1_000),
+        Step::Last(FAULT),
+        Step::Refuse,
+        Step::ContinueRedis,
+        Step::Last(FAULT / 4),
+        Step::Pass,
+    ];
+    let steps = [vec![Step::Send(&["a", "b"])], round.repeat(2), vec![Step::Flow(500)]].concat();
+    Scenario { name: "redis stands still", plan, steps }
+}
+
+/// Redis has no memory left for a while.
+pub fn out_of_memory(spool: bool) -> Scenario {
+    let begin: &[&str] = &["CONFIG", "SET", "maxmemory", "1"];
+    let end: &[&str] = &["CONFIG", "SET", "maxmemory", "0"];
+    refused("redis is out of memory", spool, begin, end)
+}
+
+/// Redis becomes a replica for a while.
+pub fn read_only(spool: bool) -> Scenario {
+    refused("redis is read-only", spool, &["REPLICAOF", "127.0.0.1", "1"], &["REPLICAOF", "NO", "ONE"])
+}
+
+fn refused(name: &'static str, spool: bool, begin: &'static [&str], end: &'static [&str]) -> Scenario {
+    let round = [Step::Flow(500), Step::Redis(begin), Step::Sent(1_000), Step::Last(FAULT), Step::Redis(end)];
+    let steps = [vec![Step::Send(&["a", "b"])], round.repeat(2), vec![Step::Flow(500)]].concat();
+    Scenario { name, plan: plan(spool), steps }
+}
+
+/// One of three lists is not a list. The others flow on.
+pub fn wrong_type() -> Scenario {
+    let plan = Plan { dynamic: true, ..plan(true) };
+    let steps = vec![
+        Step::Send(&["a", "b", "c"]),
+        Step::Flow(500),
+        Step::Redis(&["RENAME", "k-b", "was-b"]),
+        Step::Redis(&["SET", "k-b", "text"]),
+        Step::Sent(1_000),
+        Step::Flow(1_000),
+        Step::Last(FAULT),
+        Step::Flow(1_000),
+        // What has come before comes first again.
+        Step::Finish,
+        Step::Redis(&["DEL", "k-b"]),
+        Step::Redis(&["RENAME", "was-b", "k-b"]),
+        Step::Send(&["d"]),
+        Step::Flow(500),
+    ];
+    Scenario { name: "one of several lists has a wrong type", plan, steps }
+}
+
+/// The password is wrong at first.
+pub fn wrong_password(spool: bool) -> Scenario {
+    let plan = Plan { password: Some("late"), ..plan(spool) };
+    let steps = vec![
+        Step::Send(&["a"]),
+        Step::Sent(1_000),
+        Step::Last(FAULT),
+        Step::Redis(&["ACL", "SETUSER", "default", ">late"]),
+        Step::Flow(500),
+        // And it is taken away from a connection that works.
+        Step::Redis(&["ACL", "SETUSER", "default", "<late"]),
+        Step::Redis(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]),
+        Step::Sent(1_000),
+        Step::Last(FAULT),
+        Step::Redis(&["ACL", "SETUSER", "default", ">late"]),
+        Step::Flow(500),
+    ];
+    Scenario { name: "the password is wrong for a while", plan, steps }
+}
+
+/// rsyslogd is stopped and started again while Redis is away.
+pub fn stopped_in_an_outage(way: Way) -> Scenario {
+    let plan = Plan { redis: AOF.to_vec(), way, ..plan(true) };
+    let steps = vec![
+        Step::Send(&["a"]),
+        Step::Flow(500),
+        Step::KillRedis,
+        Step::Sent(5_000),
+        Step::Finish,
+        Step::Taken,
+        Step::Term,
+        Step::Start,
+        Step::Send(&["b"]),
+        Step::Sent(2_000),
+        Step::Finish,
+        Step::Taken,
+        Step::Term,
+        Step::StartRedis,
+        Step::Start,
+        Step::Send(&["c"]),
+        Step::Flow(500),
+    ];
+    Scenario { name: "rsyslogd is stopped while redis is away", plan, steps }
+}
+
+/// rsyslogd is stopped while Redis stands still.
+pub fn stopped_while_redis_stands_still() -> Scenario {
+    let steps = vec![
+        Step::Send(&["a"]),
+        Step::Flow(500),
+        Step::StopRedis,
+        Step::Sent(3_000),
+        Step::Finish,
+        Step::Taken,
+        Step::Term,
+        Step::ContinueRedis,
+        Step::Start,
+        Step::Send(&["b"]),
+        Step::Flow(500),
+    ];
+    Scenario { name: "rsyslogd is stopped while redis stands still", plan: plan(true), steps }
+}
+
+/// `kill -9` of rsyslogd, three times. RELP's answer comes after the action's: the sender sends again what has no answer.
+///
+/// With [`Queue::Direct`] the control loses nothing either: this holds rsyslogd's own order of things to it. A queue in memory
+/// loses with any action.
+pub fn rsyslogd_killed(queue: Queue, spool: bool) -> Scenario {
+    let plan = Plan { way: Way::Relp(1000), queue, ..plan(spool) };
+    let round = [Step::Flow(300), Step::Kill, Step::Start];
+    let steps = [vec![Step::Send(&["a", "b"])], round.repeat(3), vec![Step::Flow(300)]].concat();
+    Scenario { name: "rsyslogd is killed", plan, steps }
+}
+
+/// The same while Redis is away.
+pub fn both_killed() -> Scenario {
+    let plan = Plan { way: Way::Relp(1000), queue: Queue::Direct, redis: AOF.to_vec(), ..plan(true) };
+    let round = [
+        Step::Flow(300),
+        Step::KillRedis,
+        Step::Sent(500),
+        Step::Kill,
+        Step::Start,
+        Step::Sent(500),
+        Step::Kill,
+        Step::StartRedis,
+        Step::Start,
+    ];
+    let steps = [vec![Step::Send(&["a", "b"])], round.repeat(2), vec![Step::Flow(300)]].concat();
+    Scenario { name: "rsyslogd and redis are killed", plan, steps }
+}
+
+/// The spool is full long before Redis is back.
+pub fn spool_full() -> Scenario {
+    let plan = Plan { redis: AOF.to_vec(), ..plan(true) };
+    let plan = Plan { more: format!("{IMPATIENT} spool.maxsize=\"1m\""), ..plan };
+    let round = [Step::Flow(500), Step::KillRedis, Step::Sent(30_000), Step::Last(FAULT), Step::StartRedis];
+    let steps = [vec![Step::Send(&["a", "b"])], round.repeat(2), vec![Step::Flow(500)]].concat();
+    Scenario { name: "the spool is full", plan, steps }
+}
+
+/// [`redis_killed`] with so many workers that take so many records at once.
+pub fn workers_and_batches(workers: u32, batch: u32) -> Scenario {
+    // One record at a time is slow: the queue should not grow for minutes.
+    let pace = if batch == 1 { Pace { burst: 2, ..Pace::default() } } else { Pace::default() };
+    redis_killed(Plan { queue: Queue::Memory { workers, batch }, pace, ..plan(true) })
+}
+
+/// [`redis_killed`] with rsyslogd in the background.
+pub fn in_the_background() -> Scenario {
+    redis_killed(Plan { daemon: true, ..plan(true) })
+}
+
+/// [`redis_killed`] as it is.
+pub fn redis_killed_plainly(spool: bool) -> Scenario {
+    redis_killed(plan(spool))
+}
