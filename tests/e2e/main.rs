@@ -21,6 +21,7 @@ mod redis_faults;
 mod redis_states;
 mod rsyslog_conf;
 mod splice;
+mod spool_command;
 mod spool_folder;
 mod systemd;
 mod tidy;
