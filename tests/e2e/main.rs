@@ -8,6 +8,7 @@ mod harness;
 mod journal;
 mod kills;
 mod native_abi;
+mod native_conf;
 mod native_control;
 mod native_faults;
 mod native_life;
