@@ -9,6 +9,7 @@ mod journal;
 mod kills;
 mod native_abi;
 mod native_control;
+mod native_disk;
 mod native_faults;
 mod native_life;
 mod native_parameters;
