@@ -10,6 +10,7 @@ mod kills;
 mod native_abi;
 mod native_conf;
 mod native_control;
+mod native_disk;
 mod native_faults;
 mod native_life;
 mod native_parameters;
