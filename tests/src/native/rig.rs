@@ -346,6 +346,10 @@ fn configuration(
         "template(name=\"record\" type=\"string\" string=\"~%syslogfacility%|%syslogpriority%|%timegenerated%|%msg%\")"
             .to_owned(),
     );
+    lines.push(
+        "template(name=\"line\" type=\"string\" string=\"~%syslogfacility%|%syslogpriority%|%timegenerated%|%msg%\\n\")"
+            .to_owned(),
+    );
     lines.push(format!("template(name=\"key\" type=\"string\" string=\"{PREFIX}%programname%\")"));
     lines.push(format!("action(type=\"omfile\" file=\"{}\")", scene.file("messages").display()));
     lines.push(format!("ruleset(name=\"in\"{queue}) {{\n  {}\n}}", (door.action)(place)));
