@@ -181,7 +181,7 @@ fn a_stream_is_shown_read_out_and_goes_into_redis_once() {
 
     // Damage is told.
     let segment = fs::read_dir(&directory).expect("a folder").map(|entry| entry.expect("an entry").path());
-    let first = segment.filter(|path| text(path).ends_with(".seg")).min().expect("a segment");
+    let first = segment.filter(|path| path.extension().is_some_and(|end| end == "seg")).min().expect("a segment");
     fs::copy(&first, text(&first).replace("-00000000000000000000.seg", "-00000000000000900000.seg")).expect("copy");
     let verify = spool(&stage.scene, &["verify", path]);
     assert_eq!(verify.status.code(), Some(1));
