@@ -40,6 +40,54 @@ pub enum Command {
     },
     /// Print the effective settings, secrets masked
     Config(Source),
+    /// Look into a spool of any door, or empty it, while nothing runs
+    #[command(subcommand)]
+    Spool(SpoolCommand),
+}
+
+/// What to do with a spool. None of it needs a bridge, and none works while one has the spool.
+#[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it")]
+pub enum SpoolCommand {
+    /// Print what is in the spool, as its names and marks tell
+    Status {
+        /// Folder of the spool
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Read all of the spool and print what is damaged or lost: 0 nothing, 1 something
+    Verify {
+        /// Folder of the spool
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the records that Redis has not confirmed, a line of JSON each
+    Export {
+        /// Folder of the spool
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+        /// Also those that it has confirmed and that are still there
+        #[arg(long)]
+        all: bool,
+        /// Print the bytes of each and a line feed
+        #[arg(long)]
+        raw: bool,
+    },
+    /// Push what waits into Redis, at the positions that it has, so that nothing comes twice. It may be interrupted and run again
+    Replay {
+        /// Folder of the spool
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+        /// Where settings come from.
+        #[command(flatten)]
+        source: Source,
+    },
 }
 
 /// Where settings come from: flags win over the file, the file over the defaults.

@@ -17,6 +17,7 @@ pub mod pusher;
 pub mod rhythm;
 pub mod settings;
 pub mod shared;
+pub mod spool;
 pub mod status;
 
 /// Seconds since 1970; 0 before.

@@ -2,13 +2,15 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "a command line program talks to its user")]
 
+use std::io::{self, BufWriter};
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use fifo_bridge::cli::{Cli, Command, Source};
+use fifo_bridge::cli::{Cli, Command, Source, SpoolCommand};
 use fifo_bridge::daemon::{self, RunError};
 use fifo_bridge::fifo::FifoError;
 use fifo_bridge::settings::{ConfigError, Settings};
+use fifo_bridge::spool::{self, ExportError, Form, Store};
 use fifo_bridge::{check, logger, status};
 
 /// EX_CONFIG of sysexits.h: a unit says `RestartPreventExitStatus=78`.
@@ -34,7 +36,59 @@ fn main() -> ExitCode {
             print!("{}", masked(&settings));
             ExitCode::SUCCESS
         }),
+        Command::Spool(command) => on_a_spool(command),
     }
+}
+
+fn on_a_spool(command: SpoolCommand) -> ExitCode {
+    let outcome = match command {
+        SpoolCommand::Status { directory, json } => Store::open(&directory)
+            .and_then(|store| spool::status(&store, &directory))
+            .map(|report| print_report(report, json, false)),
+        SpoolCommand::Verify { directory, json } => Store::open(&directory)
+            .and_then(|store| spool::verify(&store, &directory))
+            .map(|report| print_report(report, json, true)),
+        SpoolCommand::Export { directory, all, raw } => Store::open(&directory).and_then(|store| {
+            let mut out = BufWriter::new(io::stdout().lock());
+            match spool::export(&store, Form { all, raw }, &mut out) {
+                // Whoever reads has had enough.
+                Err(ExportError::Out(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+                exported => Ok(exported.map(|_| ExitCode::SUCCESS)?),
+            }
+        }),
+        SpoolCommand::Replay { directory, mut source } => {
+            source.spool_directory = Some(directory.to_string_lossy().into_owned());
+            return with_settings(&source, |settings| {
+                logger::start(settings.level());
+                finish(spool::replay(&directory, settings).map(|records| {
+                    println!("{records} records were pushed");
+                    ExitCode::SUCCESS
+                }))
+            });
+        }
+    };
+    finish(outcome)
+}
+
+fn finish(outcome: anyhow::Result<ExitCode>) -> ExitCode {
+    outcome.unwrap_or_else(|error| {
+        logger::complain(&format!("{error:#}"));
+        ExitCode::FAILURE
+    })
+}
+
+/// With `judge` a fault is a failure.
+fn print_report(report: spool::Report, json: bool, judge: bool) -> ExitCode {
+    let bad = judge && !report.faults.is_empty();
+    if json {
+        println!("{}", report.json());
+    } else {
+        print!("{}", report.text());
+        if judge && !bad {
+            println!("nothing is damaged");
+        }
+    }
+    if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 fn with_settings(source: &Source, then: impl FnOnce(Settings) -> ExitCode) -> ExitCode {

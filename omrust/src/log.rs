@@ -3,6 +3,7 @@
 //! rsyslog's log may be our own input, so a line per record would feed itself. The code logs changes of state, and here is the limit that
 //! holds if that should fail: a burst, and then one line every few seconds that says how many were left out.
 
+use std::fmt::Write as _;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -78,10 +79,14 @@ impl log::Log for Facade {
             let Some(left_out) = admitted else { return };
             left_out
         };
-        let text = match left_out {
-            0 => format!("omrust: {}", record.args()),
-            n => format!("omrust: {} ({n} lines before this one were left out)", record.args()),
-        };
+        let mut text = record.args().to_string();
+        // An action without a name has ours.
+        if !text.starts_with("omrust: ") {
+            text.insert_str(0, "omrust: ");
+        }
+        if left_out > 0 {
+            let _ = write!(text, " ({left_out} lines before this one were left out)");
+        }
         (self.sink)(severity, &text);
     }
 

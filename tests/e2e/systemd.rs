@@ -322,7 +322,7 @@ fn the_status_has_the_words_of_the_manual() {
     assert!(text.status.success());
     let text = String::from_utf8(text.stdout).expect("text");
     let starts: Vec<&str> = text.lines().map(|line| line.split(' ').next().unwrap_or_default()).collect();
-    assert_eq!(starts, ["pipe", "redis", "rates", "records", "spool", "list"], "{text}");
+    assert_eq!(starts, ["pipe", "redis", "rates", "records", "spool", "list", "pushes"], "{text}");
     assert!(
         text.contains("records      2 received = 1 pushed + 0 already there + 1 dead letters + 0 held\n"),
         "{text}"

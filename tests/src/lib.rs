@@ -8,6 +8,7 @@ pub mod bridge;
 pub mod cc;
 pub mod child;
 pub mod daemon;
+pub mod disk;
 pub mod host;
 pub mod ledger;
 pub mod load;

@@ -80,6 +80,21 @@ impl RsyslogdSetup {
         self
     }
 
+    /// A variable of its environment.
+    #[must_use]
+    pub fn env(mut self, name: &'static str, value: &str) -> Self {
+        self.environment.push((name, value.into()));
+        self
+    }
+
+    /// Takes back what [`host`](Self::host) said: a program that stands in for rsyslogd knows its modules itself.
+    #[must_use]
+    pub fn without_host(mut self) -> Self {
+        self.host = None;
+        self.modules.clear();
+        self
+    }
+
     /// Each of its syncs takes so many microseconds longer.
     #[must_use]
     pub fn slow_sync(mut self, microseconds: u32) -> Self {

@@ -22,6 +22,7 @@ mod disk;
 mod folder;
 pub mod format;
 pub mod frame;
+pub mod inspect;
 mod mark;
 mod reader;
 mod recovery;

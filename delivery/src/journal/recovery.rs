@@ -42,6 +42,22 @@ pub(super) struct Stock {
     pub next: Count,
 }
 
+impl Stock {
+    /// Where the last acknowledged frame ends, and counting there.
+    pub fn end(&self) -> ((u64, u64), Count) {
+        let marked = self.mark.map(|mark| (mark.settled_at, mark.settled));
+        let tail = self.segments.last().map(|last| ((last.number, last.end), last.after));
+        let latest = marked.into_iter().chain(tail).max_by_key(|(at, count)| (*count, *at));
+        latest.unwrap_or(((0, 0), self.next))
+    }
+
+    /// Counting at the first frame that was not drained.
+    pub fn released(&self) -> Count {
+        let oldest = || self.segments.first().map_or(self.end().1, |first| first.before.max(BEGIN).min(first.first));
+        self.mark.map_or_else(oldest, |mark| mark.released)
+    }
+}
+
 /// Reads the header of a segment. The error is that of the disk.
 fn header(path: &Path) -> io::Result<Result<SegmentHeader, BadHeader>> {
     let mut block = Vec::new();
@@ -164,13 +180,8 @@ pub(super) fn open(
     let epoch = Epoch::after(last_epoch, unix_seconds, stock.store.map_or_else(|| fastrand::u32(..), |s| s.family));
     let store = stock.store.unwrap_or_else(|| Store { family: epoch.family(), salt: fastrand::u32(..) });
 
-    // Where counting stands at the end, and what was drained.
-    let marked = stock.mark.map(|mark| (mark.settled_at, mark.settled));
-    let tail = stock.segments.last().map(|last| ((last.number, last.end), last.after));
-    let (end_at, end) =
-        marked.into_iter().chain(tail).max_by_key(|(at, count)| (*count, *at)).unwrap_or(((0, 0), stock.next));
-    let first = stock.segments.first().map_or(end, |first| first.before.max(BEGIN).min(first.first));
-    let released = stock.mark.map_or(first, |mark| mark.released);
+    let (end_at, end) = stock.end();
+    let released = stock.released();
     if let (true, Some(last)) = (durable, stock.segments.last()) {
         // What a killed process has left may be in memory only. The next segment's header will say that it is on disk.
         let path = folder::segment_path(&config.directory, last.number);

@@ -147,6 +147,20 @@ impl Worker {
         if self.is_refused(core) { Outcome::Refused } else { Outcome::Later }
     }
 
+    /// What is in the spool from earlier lives is this worker's: [`is_drained`](Self::is_drained) tells when it is gone.
+    pub fn take_over(&mut self) {
+        let core = Arc::clone(&self.core);
+        if let Some(slot) = self.slot.as_mut() {
+            core.adopt_epoch(slot);
+        }
+    }
+
+    /// True if nothing of this worker is left in the spool.
+    pub fn is_drained(&self) -> bool {
+        let spooled = self.slot.as_ref().and_then(|slot| slot.spooled);
+        spooled.is_none_or(|lsn| self.core.spool().is_none_or(|spool| spool.is_drained(lsn)))
+    }
+
     /// A commit begins. False if it cannot.
     fn enter(&mut self, core: &Core) -> bool {
         let Some(slot) = self.slot.as_mut() else { return false };
@@ -200,6 +214,14 @@ impl Worker {
                 Outcome::Later
             }
         }
+    }
+
+    /// True if there is a connection that Redis has not closed. Asks nobody.
+    pub fn is_connected(&mut self) -> bool {
+        if self.sender.port.link().is_some_and(|link| !link.is_alive()) {
+            self.sender.port.close();
+        }
+        self.sender.port.is_open()
     }
 
     /// True if there is a spool that takes batches, or a connection, or one may be tried. Asks nobody.

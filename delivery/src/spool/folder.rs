@@ -32,18 +32,43 @@ pub(super) fn open(config: &SpoolConfig) -> Result<Opened, SpoolError> {
         let synced = File::open(parent).and_then(|parent| parent.sync_all());
         synced.map_err(SpoolError::io("cannot sync the folder above", path))?;
     }
-    let folder = File::open(path).map_err(SpoolError::io("cannot open its folder", path))?;
-    match folder.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(SpoolError::InUse { path: path.clone() }),
-        Err(TryLockError::Error(source)) => return Err(SpoolError::io("cannot lock its folder", path)(source)),
-    }
+    let folder = lock(path)?;
     let (segments, cut) = scan(path)?;
     let restarted = restarted(path);
     if config.sync != Sync::Never {
         folder.sync_all().map_err(SpoolError::io("cannot sync its folder", path))?;
     }
     Ok(Opened { folder, segments, restarted, cut })
+}
+
+/// Locks a folder that is there.
+pub(super) fn lock(path: &Path) -> Result<File, SpoolError> {
+    let folder = File::open(path).map_err(SpoolError::io("cannot open its folder", path))?;
+    match folder.try_lock() {
+        Ok(()) => Ok(folder),
+        Err(TryLockError::WouldBlock) => Err(SpoolError::InUse { path: path.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(SpoolError::io("cannot lock its folder", path)(source)),
+    }
+}
+
+/// Names, sizes and order of the segments, as they are. Nothing is changed.
+pub(super) fn list(path: &Path) -> Result<(Vec<Segment>, Vec<String>), SpoolError> {
+    let (mut segments, mut foreign) = (Vec::new(), Vec::new());
+    for entry in fs::read_dir(path).map_err(SpoolError::io("cannot list its folder", path))? {
+        let entry = entry.map_err(SpoolError::io("cannot list its folder", path))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let meta = entry.metadata().map_err(SpoolError::io("cannot look at", &entry.path()))?;
+        match parse_name(&name) {
+            Some((epoch, start)) if meta.is_file() => {
+                segments.push(Segment { epoch, start, end: start.saturating_add(meta.len()), acked: None });
+            }
+            _ if OURS.contains(&name.as_str()) || parse_sum_name(&name).is_some() => {}
+            _ => foreign.push(name),
+        }
+    }
+    segments.sort_by_key(|segment| (segment.epoch, segment.start));
+    foreign.sort();
+    Ok((segments, foreign))
 }
 
 /// The segments found, in the order of the stream, and whether the last one was cut. Everything else is left alone and named once.

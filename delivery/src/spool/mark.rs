@@ -19,6 +19,11 @@ pub(super) struct Mark {
     path: PathBuf,
 }
 
+/// Reads the mark in `folder` without touching it.
+pub(super) fn read(folder: &Path) -> Option<Position> {
+    parse(&std::fs::read(folder.join("acked")).ok()?)
+}
+
 impl Mark {
     /// Opens or creates the file in `folder`; a damaged line counts as none.
     pub fn open(folder: &Path) -> Result<(Self, Option<Position>), SpoolError> {

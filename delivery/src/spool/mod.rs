@@ -8,6 +8,7 @@
 
 mod age;
 mod folder;
+pub mod inspect;
 mod mark;
 mod reader;
 mod sums;

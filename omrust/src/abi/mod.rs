@@ -30,3 +30,4 @@ mod worker;
 
 pub use entry::modInit;
 pub use host::{OPTIONAL_SYMBOLS, REQUIRED_SYMBOLS};
+pub use stats::COUNTERS;

@@ -62,7 +62,7 @@ pub fn markdown() -> String {
     }
     let _ = writeln!(
         out,
-        "| `{}` | `{}` (`count`, `sum`) | histogram | seconds | {} |",
+        "| `{}` | `{}` | histogram | seconds | {}; the status has its `count` and `sum` |",
         histogram(),
         HISTOGRAM.0,
         HISTOGRAM.1

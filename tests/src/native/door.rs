@@ -66,7 +66,7 @@ pub const OMRUST: Door = Door {
             write!(text, " key.prefix=\"{PREFIX}\"").expect("memory");
         }
         if let Some(spool) = place.spool {
-            write!(text, " spool.directory=\"{}\"", spool.display()).expect("memory");
+            write!(text, " spool.directory=\"{}\" spool.delay=\"200\"", spool.display()).expect("memory");
         }
         write!(text, " {})", place.more).expect("memory");
         text
@@ -101,27 +101,38 @@ fn head(kind: &str, place: &Place) -> String {
 /// A folder with `omrust.so` alone, built if it is not fresh.
 pub fn module_folder() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let dir = profile_dir();
-        // The environment may name a module that was built for other machines too.
-        let built = std::env::var_os("OMRUST_SO").map_or_else(|| build(&dir), PathBuf::from);
-        let folder = dir.join("omrust-module");
-        fs::create_dir_all(&folder).expect("cannot make a folder for the module");
-        let fresh = folder.join(format!("omrust.so.{}", std::process::id()));
-        fs::copy(&built, &fresh).unwrap_or_else(|e| panic!("cannot copy {}: {e}", built.display()));
-        fs::rename(&fresh, folder.join("omrust.so")).expect("cannot rename the copy of the module");
-        folder
-    })
+    // The environment may name a module that was built for other machines too.
+    BUILT.get_or_init(|| folder("omrust-module", std::env::var_os("OMRUST_SO").map(PathBuf::from), &[]))
 }
 
-fn build(dir: &Path) -> PathBuf {
+/// The same with fault points: `OMRUST_PANIC_ON` works.
+pub fn faulty_module_folder() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| folder("omrust-module-with-faults", None, &["--features", "fault-points"]))
+}
+
+fn folder(name: &str, built: Option<PathBuf>, features: &[&str]) -> PathBuf {
+    let dir = profile_dir();
+    // Both kinds are built to one path: nobody may build the other between this build and the copy of it.
+    let lock = fs::File::create(dir.join("omrust-copy.lock")).expect("cannot make a lock file");
+    lock.lock().expect("cannot lock the building of omrust");
+    let built = built.unwrap_or_else(|| build(&dir, features));
+    let folder = dir.join(name);
+    fs::create_dir_all(&folder).expect("cannot make a folder for the module");
+    let fresh = folder.join(format!("omrust.so.{}", std::process::id()));
+    fs::copy(&built, &fresh).unwrap_or_else(|e| panic!("cannot copy {}: {e}", built.display()));
+    fs::rename(&fresh, folder.join("omrust.so")).expect("cannot rename the copy of the module");
+    folder
+}
+
+fn build(dir: &Path, features: &[&str]) -> PathBuf {
     let profile = match dir.file_name().and_then(|name| name.to_str()).expect("a profile has a name") {
         "debug" => "dev",
         other => other,
     };
     let cargo: OsString = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["build", "--quiet", "--locked", "--package", "omrust", "--lib", "--profile", profile]);
+    command.args(["build", "--quiet", "--locked", "--package", "omrust", "--lib", "--profile", profile]).args(features);
     command.arg("--target-dir").arg(dir.parent().expect("a profile is in the target folder"));
     command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace"));
     run(command, BUILD_LIMIT).unwrap_or_else(|reason| panic!("omrust does not build: {reason}"));

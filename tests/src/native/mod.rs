@@ -5,6 +5,8 @@
 
 pub mod door;
 pub mod faults;
+pub mod plain;
+pub mod prog;
 pub mod rig;
 pub mod scenario;
 pub mod statistics;

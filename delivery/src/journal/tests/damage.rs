@@ -52,8 +52,32 @@ fn small(folder: &Path) -> (JournalConfig, Files) {
 
 const HELD: [u64; 10] = [3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
 
+/// What somebody sees who only looks: the frames that wait, and the frames and records that are lost.
+fn looked_at(folder: &Path) -> (Vec<u64>, (u64, u64)) {
+    let look = inspect::Inspection::open(folder).expect("nobody uses it");
+    let (mut held, mut lost) = (Vec::new(), (0, 0));
+    let mut add = |from: Count, to: Count| lost = (lost.0 + to.lsn - from.lsn, lost.1 + to.record - from.record);
+    let walked: Result<(), JournalError> = look.walk(|seen| {
+        match seen {
+            inspect::Seen::Frame { frame, waits } => held.extend(waits.then(|| number(frame.payload))),
+            inspect::Seen::Damaged { lost: (from, to), .. } | inspect::Seen::Missing(from, to) => add(from, to),
+        }
+        Ok(())
+    });
+    walked.expect("it can be read");
+    (held, lost)
+}
+
 /// What comes out now, after frames that may come again.
 fn outcome(config: &JournalConfig) -> (Vec<u64>, (u64, u64)) {
+    let seen = looked_at(&config.directory);
+    let outcome = opened(config);
+    let seen = (seen.0.into_iter().filter(|number| *number > 2).collect(), seen.1);
+    assert_eq!(seen, outcome, "who looks sees what will be delivered");
+    outcome
+}
+
+fn opened(config: &JournalConfig) -> (Vec<u64>, (u64, u64)) {
     let (journal, mut reader) = open(config);
     let read = drain(&mut reader);
     assert!(read.windows(2).all(|pair| pair[0] < pair[1]), "out of order: {read:?}");
@@ -119,6 +143,21 @@ fn what_a_killed_process_leaves_may_be_damaged_too() {
         // Nothing says that the last one had been acknowledged: it looks like the torn write of a crash.
         assert_eq!(lost(&journal), if hit == 4 { (0, 0) } else { (1, 2) }, "{at}");
     }
+}
+
+#[test]
+fn a_look_changes_nothing_and_needs_the_lock() {
+    let folder = folder();
+    let (config, files) = small(folder.path());
+    assert!(inspect::Inspection::is_here(folder.path()).expect("a folder"));
+    let look = inspect::Inspection::open(folder.path()).expect("nobody uses it");
+    let summary = look.summary();
+    assert_eq!((summary.released, summary.end, summary.records, summary.segments), (Lsn(2), Lsn(12), 20, 3));
+    let used = Journal::open(config.clone(), NOW).expect_err("somebody looks");
+    assert!(matches!(used, JournalError::InUse { .. }), "{used}");
+    drop(look);
+    assert_eq!(looked_at(folder.path()).0.len(), 10);
+    assert_eq!(self::files(folder.path()), files);
 }
 
 #[test]

@@ -17,6 +17,9 @@ fn main() {
     if words.get(1).is_some_and(|word| word == "--peer") {
         return peer(&words[2..]);
     }
+    if words.get(1).is_some_and(|word| word == "--sleepers") {
+        return steady::sleep_for_ever();
+    }
     let number = |name: &str, default: usize| {
         let given = words.iter().position(|word| word == name).and_then(|at| words.get(at + 1)?.parse().ok());
         given.unwrap_or(default)
@@ -83,6 +86,8 @@ fn table(records: usize, runs: usize, batch: usize, depths: &[usize]) {
 
 fn steady_state(seconds: u64) {
     println!("| steady | figure |\n|---|---|");
+    let bare = steady::share_of_sleepers(seconds);
+    println!("| two threads that sleep as often and do nothing | {bare:.2} % of one core |");
     for rate in [1_000, 10_000, 100_000] {
         let (share, memory) = steady::share_of_a_core(rate, seconds);
         println!("| {rate} records/s | {share:.2} % of one core, {memory:.1} MiB |");

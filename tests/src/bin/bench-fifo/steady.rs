@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
+use std::process::Command;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,33 @@ pub fn share_of_a_core(rate: u64, seconds: u64) -> (f64, f64) {
     let memory = status_kib(pid, "VmRSS") as f64 / 1024.0;
     bridge.stop();
     (share, memory)
+}
+
+/// As long as the bridge's two threads sleep while records follow each other (`batch.linger-ms`).
+const NAP: Duration = Duration::from_millis(8);
+
+/// What a machine asks for sleeping and waking alone: never returns.
+pub fn sleep_for_ever() {
+    let sleeper = || {
+        loop {
+            std::thread::sleep(NAP);
+        }
+    };
+    std::thread::spawn(sleeper);
+    sleeper()
+}
+
+/// Share of one core, in percent, of a process that only [sleeps](sleep_for_ever).
+pub fn share_of_sleepers(seconds: u64) -> f64 {
+    let scene = Scene::new();
+    let mut command = Command::new(std::env::current_exe().expect("this program"));
+    command.arg("--sleepers");
+    let mut sleepers = scene.spawn("sleepers", command);
+    let (start, before) = (Instant::now(), cpu_nanoseconds(sleepers.pid()));
+    std::thread::sleep(Duration::from_secs(seconds));
+    let share = (cpu_nanoseconds(sleepers.pid()) - before) as f64 / start.elapsed().as_nanos() as f64 * 100.0;
+    sleepers.kill9();
+    share
 }
 
 /// Milliseconds from a write into the pipe to the moment at which a blocked worker has the record, sorted.
