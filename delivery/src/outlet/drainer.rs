@@ -108,6 +108,8 @@ impl Drainer {
 
     /// Does what is next. Returns how long to wait before the step after it.
     fn step(&mut self, spool: &Arc<Spool>, reader: &mut Reader) -> Option<Duration> {
+        // What is acknowledged by now is read, or passed over because it is damaged, before there is nothing left to read.
+        let end = spool.journal.end();
         if self.window.last.is_none() {
             match self.fill(reader) {
                 Ok(()) => self.said.clear(),
@@ -117,7 +119,7 @@ impl Drainer {
                 }
             }
         }
-        let Some(last) = self.window.last else { return self.idle(spool) };
+        let Some(last) = self.window.last else { return self.idle(spool, end) };
         let core = Arc::clone(&self.core);
         let interrupted = || core.is_stopping();
         let begun = Instant::now();
@@ -134,7 +136,7 @@ impl Drainer {
             if pushed.is_ok() {
                 self.sender.port.failed();
             }
-            return Some(self.sender.port.wait());
+            return Some(if core.is_stopped() { IDLE } else { self.sender.port.wait() });
         }
         fault::pass(Place::OutletBeforeRelease);
         if let Err(error) = spool.journal.release(last) {
@@ -143,25 +145,29 @@ impl Drainer {
         fault::pass(Place::OutletAfterRelease);
         self.window = Window { bytes: std::mem::take(&mut self.window.bytes), ..Window::default() };
         spool.released();
-        if begun.elapsed() < core.config.delay && spool.set_back() {
-            log::info!(
-                "{}: the spool is drained into redis, {} records to go",
-                core.config.name,
-                spool.journal.records()
-            );
+        if begun.elapsed() < core.config.delay {
+            spool.set_back(&core.config.name);
         }
         None
     }
 
     /// Nothing to drain: finds out whether Redis is back, or sleeps.
-    fn idle(&mut self, spool: &Spool) -> Option<Duration> {
+    fn idle(&mut self, spool: &Spool, end: Lsn) -> Option<Duration> {
         // Workers push now.
         self.lanes.forget_tips();
+        let core = Arc::clone(&self.core);
+        if !spool.is_drained(end)
+            && let Err(error) = spool.journal.release(end)
+        {
+            log::warn!("{}: {error}", core.config.name);
+        }
         if !spool.is_away() {
-            spool.journal.wait(spool.journal.end(), IDLE);
+            spool.journal.wait(end, IDLE);
             return None;
         }
-        let core = Arc::clone(&self.core);
+        if core.is_stopped() {
+            return Some(IDLE);
+        }
         let interrupted = || core.is_stopping();
         let begun = Instant::now();
         let patience = Patience { deadline: begun + core.config.timeout, interrupted: &interrupted };
@@ -170,9 +176,7 @@ impl Drainer {
         let Ok(names) = Names::new(list, &format!("{}:0", core.config.producer)) else { return Some(IDLE) };
         match self.sender.ping(&core, &names, patience) {
             Ok(()) if begun.elapsed() < core.config.delay => {
-                if spool.set_back() {
-                    log::info!("{}: redis answers again", core.config.name);
-                }
+                spool.set_back(&core.config.name);
                 None
             }
             Ok(()) => Some(IDLE),
