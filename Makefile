@@ -23,7 +23,7 @@ MODDIR ?= $(PREFIX)/lib/$(MULTIARCH)/rsyslog
 
 # Debian packages: what the demo runs, and what the tests run beside it. ca-certificates and a C linker come with Rust.
 NEED_DEMO := rsyslog rsyslog-relp redis-server php-cli php-redis
-NEED_TEST := $(NEED_DEMO) man-db mandoc dpkg-dev systemd systemd-container apparmor rsyslog-hiredis valgrind libclang-dev python3-venv
+NEED_TEST := $(NEED_DEMO) man-db mandoc dpkg-dev systemd systemd-container apparmor e2fsprogs mount rsyslog-hiredis valgrind libclang-dev python3-venv
 
 # Pinned like everything else; make deb builds it once, below the target folder.
 CARGO_DEB_VERSION := 3.8.0
@@ -89,6 +89,12 @@ demo: need-demo build
 bench-fifo: need-demo build
 	$(CARGO) build --locked --release --package e2e --bin bench-fifo
 	$(TARGET)/release/bench-fifo $(ARGS)
+
+## bench-spool: appends to the journal beside bare pwrite and fdatasync (ARGS="--directory DIR" names the disk)
+.PHONY: bench-spool
+bench-spool:
+	$(CARGO) build --locked --release --package e2e --bin bench-spool
+	$(TARGET)/release/bench-spool $(ARGS)
 
 # How many times as many rounds.
 ROUNDS ?= 20

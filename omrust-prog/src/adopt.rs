@@ -52,6 +52,7 @@ fn adopt(settings: &Arc<Settings>, orphan: Instance, stop: &AtomicBool) -> anyho
     let outlet = outlet(settings, Some(&orphan))?;
     outlet.start()?;
     let mut worker = outlet.worker();
+    worker.take_over();
     let interrupted = || stop.load(Ordering::Relaxed);
     for section in &left.sections {
         log::info!("instance {} left {} records: bringing them to redis", orphan.number, section.len());
@@ -64,6 +65,11 @@ fn adopt(settings: &Arc<Settings>, orphan: Instance, stop: &AtomicBool) -> anyho
     }
     if !intake.is_done() {
         intake.done()?;
+    }
+    while !worker.is_drained() {
+        if !pause(PAUSE, stop) {
+            return Ok(false);
+        }
     }
     outlet.stop();
     Ok(true)

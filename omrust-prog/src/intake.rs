@@ -1,7 +1,7 @@
 //! The file in which an instance notes what it accepts, until rsyslog has been told that it is safe.
 //!
-//! It is written before the answer and never synced: it is for the next life of a program that was killed, not for a power loss. The same
-//! bytes are written over and over; a generation in each entry tells those of this transaction from those of earlier ones.
+//! It is memory that the kernel keeps: what is stored before the answer is there for the next life of a program that was killed, though not after
+//! a power loss. The same bytes are written over and over; a generation in each entry tells those of this transaction from earlier ones.
 //!
 //!     header   magic 4, generation 4, answered 4, state 4
 //!     entry    generation 4, length 4, crc32c 4, kind 4, payload
@@ -19,6 +19,7 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use delivery::position::{Epoch, Position};
+use mapped::Mapped;
 
 use crate::held::Section;
 use crate::recall::{Unfinished, mark};
@@ -26,8 +27,10 @@ use crate::recall::{Unfinished, mark};
 const MAGIC: u32 = u32::from_le_bytes(*b"omi1");
 const HEADER: usize = 16;
 const ENTRY: usize = 16;
+/// The file has at least this many bytes.
+const BYTES_MIN: usize = 1 << 20;
 /// A file that grew over this is cut when nothing in it is needed.
-const BYTES_KEPT: u64 = 64 << 20;
+const BYTES_KEPT: usize = 64 << 20;
 
 /// Kinds of entries.
 const SECTION: u32 = 1;
@@ -58,12 +61,11 @@ impl State {
 #[derive(Debug)]
 pub struct Intake {
     file: File,
+    /// `None` if there was no room.
+    map: Option<Mapped>,
     generation: u32,
-    /// What is written by [`flush`](Self::flush).
-    pending: Vec<u8>,
     /// The end of what was written.
-    end: u64,
-    answered: u32,
+    end: usize,
     state: State,
 }
 
@@ -83,11 +85,13 @@ impl Intake {
     pub fn open(path: &Path) -> io::Result<(Self, Left)> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         let (header, left, end) = read(&file)?;
-        let (generation, answered, state) = header.unwrap_or((0, 0, State::Done));
-        let mut intake = Self { file, generation, pending: Vec::new(), end, answered, state };
+        let (generation, state) = header.unwrap_or((0, State::Done));
+        let bytes = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+        let map = Some(Mapped::new(&file, bytes.max(BYTES_MIN))?);
+        let mut intake = Self { file, map, generation, end, state };
         if header.is_none() {
-            intake.file.set_len(0)?;
-            intake.write_header()?;
+            intake.state(State::Done)?;
+            intake.word(0, MAGIC)?;
         }
         Ok((intake, left))
     }
@@ -97,105 +101,104 @@ impl Intake {
         Ok(read(&File::open(path)?)?.1)
     }
 
-    /// True if the next life would find something.
+    /// True if the next life would find nothing.
     pub fn is_done(&self) -> bool {
         self.state == State::Done
     }
 
     /// Records that follow stand in `list` from `at` on.
-    pub fn section(&mut self, list: &str, at: Position) {
-        self.reopen();
+    pub fn section(&mut self, list: &str, at: Position) -> io::Result<()> {
+        self.reopen()?;
         let mut payload = [0; 16];
         payload[..8].copy_from_slice(&at.epoch.0.to_le_bytes());
         payload[8..].copy_from_slice(&at.offset.to_le_bytes());
-        self.entry(SECTION, &[&payload, list.as_bytes()]);
+        self.entry(SECTION, &[&payload, list.as_bytes()])
     }
 
     /// The next record.
-    pub fn record(&mut self, record: &[u8]) {
-        self.entry(RECORD, &[record]);
-    }
-
-    /// Writes what was added.
-    pub fn flush(&mut self) -> io::Result<()> {
-        if self.pending.is_empty() {
-            return Ok(());
-        }
-        let written = self.file.write_all_at(&self.pending, self.end);
-        match written {
-            Ok(()) => self.end += self.pending.len() as u64,
-            // What a full disk left of it has a wrong checksum or none.
-            Err(error) => {
-                self.pending.clear();
-                return Err(error);
-            }
-        }
-        if self.pending.capacity() > 4 << 20 {
-            self.pending = Vec::new();
-        }
-        self.pending.clear();
-        Ok(())
+    pub fn record(&mut self, record: &[u8]) -> io::Result<()> {
+        self.entry(RECORD, &[record])
     }
 
     /// So many records, all sections together, were answered `DEFER_COMMIT`.
     pub fn answered(&mut self, records: usize) -> io::Result<()> {
-        self.answered = records as u32;
-        self.file.write_all_at(&self.answered.to_le_bytes(), 8)
+        self.word(8, records as u32)
     }
 
     /// All records of the transaction are there.
     pub fn settling(&mut self) -> io::Result<()> {
-        self.state = State::Settling;
-        self.file.write_all_at(&self.state.number().to_le_bytes(), 12)
+        self.state(State::Settling)
     }
 
     /// All of it is safe and rsyslog knows.
     pub fn done(&mut self) -> io::Result<()> {
-        self.pending.clear();
-        self.state = State::Done;
-        if self.end > BYTES_KEPT {
-            self.file.set_len(HEADER as u64)?;
+        self.state(State::Done)?;
+        if self.map.as_ref().is_none_or(|map| map.len() > BYTES_KEPT) {
+            self.map = None;
+            self.file.set_len(BYTES_MIN as u64)?;
+            self.map = Some(Mapped::new(&self.file, BYTES_MIN)?);
         }
-        self.file.write_all_at(&self.state.number().to_le_bytes(), 12)
-    }
-
-    /// Begins a new generation if the last one is done.
-    fn reopen(&mut self) {
-        if self.state != State::Done {
-            return;
-        }
-        self.generation = self.generation.wrapping_add(1);
-        self.end = 0;
-        self.answered = 0;
-        self.state = State::Open;
-        self.pending.clear();
-        self.pending.extend(self.header());
-    }
-
-    fn header(&self) -> [u8; HEADER] {
-        let mut header = [0; HEADER];
-        let words = [MAGIC, self.generation, self.answered, self.state.number()];
-        for (place, word) in header.chunks_exact_mut(4).zip(words) {
-            place.copy_from_slice(&word.to_le_bytes());
-        }
-        header
-    }
-
-    fn write_header(&mut self) -> io::Result<()> {
-        self.file.write_all_at(&self.header(), 0)?;
-        self.end = HEADER as u64;
         Ok(())
     }
 
-    fn entry(&mut self, kind: u32, parts: &[&[u8]]) {
+    /// Begins a new generation if the last one is done.
+    fn reopen(&mut self) -> io::Result<()> {
+        if self.state != State::Done {
+            return Ok(());
+        }
+        self.generation = self.generation.wrapping_add(1).max(1);
+        self.end = HEADER;
+        self.word(4, self.generation)?;
+        self.word(8, 0)?;
+        self.state(State::Open)
+    }
+
+    fn state(&mut self, state: State) -> io::Result<()> {
+        self.state = state;
+        self.word(12, state.number())
+    }
+
+    fn word(&mut self, at: usize, word: u32) -> io::Result<()> {
+        let stored = self.map.as_mut().is_some_and(|map| map.store(at, &word.to_le_bytes()));
+        if stored { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
+    }
+
+    fn entry(&mut self, kind: u32, parts: &[&[u8]]) -> io::Result<()> {
         let length: usize = parts.iter().map(|part| part.len()).sum();
+        let end = self.end + ENTRY + length;
+        self.reserve(end)?;
+        let Some(map) = &mut self.map else { return Err(io::ErrorKind::StorageFull.into()) };
+        let mut head = [0; ENTRY];
         let sum = parts.iter().fold(seed(self.generation, kind), |sum, part| crc32c::crc32c_append(sum, part));
-        for word in [self.generation, length as u32, sum, kind] {
-            self.pending.extend_from_slice(&word.to_le_bytes());
+        let words = [self.generation, length as u32, sum, kind];
+        for (place, word) in head.chunks_exact_mut(4).zip(words) {
+            place.copy_from_slice(&word.to_le_bytes());
         }
-        for part in parts {
-            self.pending.extend_from_slice(part);
+        let mut at = self.end;
+        for part in std::iter::once(&head[..]).chain(parts.iter().copied()) {
+            map.store(at, part);
+            at += part.len();
         }
+        self.end = end;
+        Ok(())
+    }
+
+    /// Room for `bytes` in all.
+    fn reserve(&mut self, bytes: usize) -> io::Result<()> {
+        let have = self.map.as_ref().map_or(0, Mapped::len);
+        if bytes > have {
+            self.map = None;
+            let mapped = Mapped::new(&self.file, bytes.max(2 * have).next_multiple_of(BYTES_MIN));
+            // Without room for more: what is in there stays.
+            self.map = match mapped {
+                Ok(map) => Some(map),
+                Err(error) => {
+                    self.map = Mapped::new(&self.file, have.max(1)).ok();
+                    return Err(error);
+                }
+            };
+        }
+        Ok(())
     }
 }
 
@@ -207,9 +210,9 @@ fn word(bytes: &[u8], at: usize) -> u32 {
     bytes.get(at..at + 4).and_then(|word| word.try_into().ok()).map_or(0, u32::from_le_bytes)
 }
 
-type Header = Option<(u32, u32, State)>;
+type Header = Option<(u32, State)>;
 
-fn read(file: &File) -> io::Result<(Header, Left, u64)> {
+fn read(file: &File) -> io::Result<(Header, Left, usize)> {
     let mut bytes = vec![0; usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?];
     file.read_exact_at(&mut bytes, 0)?;
     if bytes.len() < HEADER || word(&bytes, 0) != MAGIC {
@@ -219,7 +222,7 @@ fn read(file: &File) -> io::Result<(Header, Left, u64)> {
     let state = match word(&bytes, 12) {
         0 => State::Open,
         1 => State::Settling,
-        _ => return Ok((Some((generation, answered, State::Done)), Left::default(), HEADER as u64)),
+        _ => return Ok((Some((generation, State::Done)), Left::default(), HEADER)),
     };
     let mut left = Left { generation, ..Left::default() };
     let mut at = HEADER;
@@ -240,7 +243,7 @@ fn read(file: &File) -> io::Result<(Header, Left, u64)> {
     left.sections.retain(|section| !section.is_empty());
     left.unfinished.answered = answered as usize;
     left.unfinished.settling = state == State::Settling;
-    Ok((Some((generation, answered, state)), left, at as u64))
+    Ok((Some((generation, state)), left, at))
 }
 
 fn entry(bytes: &[u8], at: usize, generation: u32) -> Option<(u32, &[u8])> {
@@ -275,20 +278,18 @@ mod tests {
         let path = folder.path().join("intake");
         let (mut intake, left) = Intake::open(&path).expect("open");
         assert!(left.sections.is_empty() && intake.is_done());
-        intake.section("list", at(3));
+        intake.section("list", at(3)).expect("write");
         for record in [&b"a"[..], b"", b"\0\xff\n"] {
-            intake.record(record);
+            intake.record(record).expect("write");
         }
-        intake.flush().expect("write");
         intake.answered(2).expect("write");
         let (mut again, left) = Intake::open(&path).expect("open");
         assert_eq!(records(&left), [&b"a"[..], b"", b"\0\xff\n"]);
         assert_eq!((left.sections[0].at, left.sections[0].list.as_str()), (at(3), "list"));
         assert_eq!((left.unfinished.answered, left.unfinished.settling), (2, false));
         // It goes on behind it.
-        again.section("list", Position { epoch: Epoch(6), offset: 0 });
-        again.record(b"b");
-        again.flush().expect("write");
+        again.section("list", Position { epoch: Epoch(6), offset: 0 }).expect("write");
+        again.record(b"b").expect("write");
         again.settling().expect("write");
         let left = Intake::peek(&path).expect("read");
         assert_eq!(records(&left).len(), 4);
@@ -304,21 +305,19 @@ mod tests {
         let path = folder.path().join("intake");
         let (mut intake, _) = Intake::open(&path).expect("open");
         for round in 0..3 {
-            intake.section("list", at(round));
+            intake.section("list", at(round)).expect("write");
             for record in [&[b'x'; 50][..], &[b'y'; 50], &[b'z'; 50]].iter().take(3 - round as usize) {
-                intake.record(record);
+                intake.record(record).expect("write");
             }
-            intake.flush().expect("write");
             let left = Intake::peek(&path).expect("read");
             assert_eq!(records(&left).len(), 3 - round as usize);
             intake.done().expect("write");
         }
-        intake.section("list", at(9));
-        intake.record(&[b'a'; 100]);
-        intake.record(&[b'b'; 100]);
-        intake.flush().expect("write");
+        intake.section("list", at(9)).expect("write");
+        intake.record(&[b'a'; 100]).expect("write");
+        intake.record(&[b'b'; 100]).expect("write");
         let file = OpenOptions::new().write(true).open(&path).expect("open");
-        let size = intake.end;
+        let size = intake.end as u64;
         for cut in 1..=116 {
             file.write_all_at(b"!", size - cut).expect("write");
             assert_eq!(records(&Intake::peek(&path).expect("read")).len(), 1, "{cut}");
@@ -333,9 +332,8 @@ mod tests {
             std::fs::write(&path, text).expect("write");
             let (mut intake, left) = Intake::open(&path).expect("open");
             assert!(left.sections.is_empty());
-            intake.section("l", at(0));
-            intake.record(b"r");
-            intake.flush().expect("write");
+            intake.section("l", at(0)).expect("write");
+            intake.record(b"r").expect("write");
             assert_eq!(records(&Intake::peek(&path).expect("read")).len(), 1);
         }
     }

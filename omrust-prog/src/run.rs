@@ -1,6 +1,6 @@
 //! The program: lines from standard input, answers to standard output, until the input ends.
 
-use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,7 +10,6 @@ use delivery::dead_letter::{DeadLetters, Reason};
 use delivery::position::{Epoch, Position};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::{SFlag, fstat};
@@ -37,12 +36,12 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
     let mut session = Session::open(&settings)?;
     logger::name(session.name());
     let stop = Arc::new(AtomicBool::new(false));
-    let waker = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
+    let idle = Arc::new(AtomicBool::new(false));
     let confirm = settings.confirm.unwrap_or_else(is_asked);
     let host = Host::new(confirm, settings.dot, settings.close, Arc::clone(&stop));
     spawn("signals", {
-        let (outlet, stop, waker) = (Arc::clone(session.outlet()), Arc::clone(&stop), Arc::clone(&waker));
-        move || listen(&signals, || outlet.hup(), &stop, &waker)
+        let (outlet, stop, idle) = (Arc::clone(session.outlet()), Arc::clone(&stop), Arc::clone(&idle));
+        move || listen(&signals, || outlet.hup(), &stop, &idle)
     })?;
     let adopter = session.number().map(|number| adopt::start(&settings, number, Arc::clone(&stop))).transpose()?;
     log::info!(
@@ -51,9 +50,9 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
         settings.endpoint,
         if confirm { "answers are read" } else { "nobody reads answers" }
     );
-    let mut program = Program { settings: &settings, session: &mut session, host, letters: None };
+    let mut program = Program { settings: &settings, session: &mut session, host, idle, letters: None };
     if program.ready() {
-        program.serve(&waker)?;
+        program.serve()?;
     }
     program.drain();
     let held = session.held();
@@ -64,6 +63,8 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
     }
     if held > 0 {
         log::warn!("the input has ended; {held} records are kept for the next start");
+    } else if !session.is_drained() {
+        log::info!("the input has ended; the spool goes on with the next start");
     } else {
         log::info!("the input has ended");
     }
@@ -74,6 +75,8 @@ struct Program<'a> {
     settings: &'a Settings,
     session: &'a mut Session,
     host: Host,
+    /// True while there is nothing to do but to wait for input.
+    idle: Arc<AtomicBool>,
     letters: Option<DeadLetters>,
 }
 
@@ -106,7 +109,7 @@ impl Program<'_> {
     }
 
     /// Lines, until there are no more.
-    fn serve(&mut self, waker: &EventFd) -> anyhow::Result<()> {
+    fn serve(&mut self) -> anyhow::Result<()> {
         let mut protocol = Protocol::new(self.settings.marks.clone());
         let mut lines = Lines::new(self.settings.record_bytes_max, CHUNK);
         loop {
@@ -115,10 +118,9 @@ impl Program<'_> {
             }
             if !self.host.confirms() {
                 // Nobody waits: whatever has come together goes together.
-                self.session.note();
                 self.settle_all();
             }
-            if self.read(&mut lines, waker)? == 0 {
+            if self.read(&mut lines)? == 0 {
                 break;
             }
         }
@@ -127,32 +129,22 @@ impl Program<'_> {
     }
 
     /// More bytes; 0 at the end.
-    fn read(&mut self, lines: &mut Lines, waker: &EventFd) -> anyhow::Result<usize> {
+    fn read(&mut self, lines: &mut Lines) -> anyhow::Result<usize> {
         let stdin = std::io::stdin();
         loop {
-            if !self.host.is_ending() {
-                let mut sources =
-                    [PollFd::new(stdin.as_fd(), PollFlags::POLLIN), PollFd::new(waker.as_fd(), PollFlags::POLLIN)];
-                match poll(&mut sources, PollTimeout::NONE) {
-                    Ok(_) | Err(Errno::EINTR) => {}
-                    Err(error) => return Err(error).context("poll"),
-                }
-                if sources[1].any() == Some(true) {
-                    self.host.end();
-                }
-                if sources[0].any() != Some(true) {
-                    continue;
-                }
-            } else if !has_input() {
+            if self.host.is_ending() && !has_input() {
                 // Somebody wants us to end: what is in the pipe is taken, what comes later is not waited for.
                 return Ok(0);
             }
-            match nix::unistd::read(stdin.as_fd(), lines.space()) {
+            self.idle.store(true, Ordering::Release);
+            let read = nix::unistd::read(stdin.as_fd(), lines.space());
+            self.idle.store(false, Ordering::Release);
+            match read {
                 Ok(bytes) => {
                     lines.filled(bytes);
                     return Ok(bytes);
                 }
-                Err(Errno::EINTR | Errno::EAGAIN) => {}
+                Err(Errno::EINTR) => {}
                 Err(error) => return Err(error).context("standard input cannot be read"),
             }
         }
@@ -185,7 +177,6 @@ impl Program<'_> {
                 fault::pass(Place::AfterBegin);
             }
             Step::Keep(answer) => {
-                self.session.note();
                 fault::pass(Place::BeforeDefer);
                 self.host.answer(answer.line());
                 self.session.deferred();
@@ -193,7 +184,6 @@ impl Program<'_> {
             }
             Step::KeepAndSettle | Step::Settle => {
                 self.host.owe();
-                self.session.note();
                 let safe = self.settle();
                 fault::pass(Place::BeforeOk);
                 self.host.answer(protocol.settled(safe).line());
@@ -245,7 +235,6 @@ impl Program<'_> {
             self.park(Reason::Torn, "the input ended before the line did", rest);
         } else {
             self.session.message(rest);
-            self.session.note();
         }
     }
 
@@ -264,6 +253,10 @@ impl Program<'_> {
         }
         if !self.host.confirms() {
             self.session.answered(true);
+        }
+        // Redis that is away is not waited for.
+        while !self.session.is_drained() && self.session.health().connected && !self.host.tick() {
+            std::thread::sleep(PAUSE);
         }
     }
 
@@ -309,15 +302,21 @@ fn signals() -> anyhow::Result<SignalFd> {
     SignalFd::with_flags(&wanted, SfdFlags::SFD_CLOEXEC).context("signals cannot be received")
 }
 
-/// Whatever `hup.signal` is: connections are made anew. SIGTERM, which `signalOnClose` sends, ends.
-fn listen(signals: &SignalFd, hup: impl Fn(), stop: &AtomicBool, waker: &EventFd) {
-    debug_assert!(signals.as_raw_fd() >= 0);
+/// Whatever `hup.signal` is: connections are made anew. SIGTERM, which `signalOnClose` sends before the input ends, ends.
+fn listen(signals: &SignalFd, hup: impl Fn(), stop: &AtomicBool, idle: &AtomicBool) {
     loop {
         let Ok(Some(signal)) = signals.read_signal() else { return };
         match Signal::try_from(i32::try_from(signal.ssi_signo).unwrap_or(0)) {
             Ok(Signal::SIGTERM | Signal::SIGINT) => {
                 stop.store(true, Ordering::Relaxed);
-                let _ = waker.write(1);
+                // The main thread sees it, or it waits for input in vain: then all that is left is in the intake and in the spool.
+                let mut looks = 0;
+                while looks < 3 {
+                    std::thread::sleep(PAUSE);
+                    looks = if idle.load(Ordering::Acquire) && !has_input() { looks + 1 } else { 0 };
+                }
+                log::info!("asked to end");
+                std::process::exit(0);
             }
             Ok(signal) => {
                 log::info!("{signal}: connecting anew");

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use delivery::counters::{Counters, add};
+use delivery::journal::JournalConfig;
 use delivery::outlet::{Batch, Health, OnRefused, Outcome, Outlet, OutletConfig, OutletError, Target, Worker};
 use delivery::position::{Epoch, Position};
 
@@ -21,6 +22,9 @@ use crate::settings::Settings;
 
 /// So long after its start a program may be handed what belongs to another one's last life.
 const YOUNG: Duration = Duration::from_secs(120);
+
+/// Bytes of one file of the spool: disk comes back in these steps.
+const SEGMENT_BYTES: u64 = 16 << 20;
 
 /// A number of this host's programs, with what keeps it over lives.
 struct Seat {
@@ -91,6 +95,12 @@ pub(crate) fn outlet(settings: &Arc<Settings>, instance: Option<&Instance>) -> R
         side: settings.side,
         timeout: settings.endpoint.timeout,
         delay: settings.delay,
+        journal: instance.zip(settings.spool.as_ref()).map(|(instance, spool)| JournalConfig {
+            directory: instance.spool(),
+            bytes_max: spool.bytes_max,
+            sync: spool.sync,
+            segment_bytes: SEGMENT_BYTES,
+        }),
         dead_letters: Some(settings.dead_letter_directory.clone()),
         on_refused: if settings.park_refused { OnRefused::DeadLetter } else { OnRefused::Hold },
         ..OutletConfig::default()
@@ -176,7 +186,12 @@ impl Session {
         self.worker.probe(interrupted)
     }
 
-    /// Accepts a record. It is noted with [`note`](Self::note).
+    /// True if nothing of it waits in the spool.
+    pub fn is_drained(&self) -> bool {
+        self.worker.is_drained()
+    }
+
+    /// Accepts a record: from here on it survives a kill.
     pub fn message(&mut self, record: &[u8]) {
         add(&self.outlet.counters().received, 1);
         let first = self.turn == 0;
@@ -193,23 +208,19 @@ impl Session {
             self.fresh = 0;
         }
         self.current.push(record);
+        fault::pass(Place::BeforeNote);
         if let Some(seat) = &mut self.seat {
-            if !std::mem::replace(&mut self.sectioned, true) {
-                seat.intake.section(&self.list, Position { epoch: self.epoch, offset: self.next });
-            }
-            seat.intake.record(record);
+            let written = if std::mem::replace(&mut self.sectioned, true) {
+                Ok(())
+            } else {
+                seat.intake.section(&self.list, Position { epoch: self.epoch, offset: self.next })
+            };
+            let written = written.and_then(|()| seat.intake.record(record));
+            self.told(written);
         }
+        fault::pass(Place::AfterNote);
         self.next += 1;
         self.noted += 1;
-    }
-
-    /// Writes down what was accepted, so that it survives a kill. To be called before the host is answered.
-    pub fn note(&mut self) {
-        fault::pass(Place::BeforeNote);
-        let Some(seat) = &mut self.seat else { return };
-        let written = seat.intake.flush();
-        self.told(written);
-        fault::pass(Place::AfterNote);
     }
 
     /// The host was answered that the records are kept.

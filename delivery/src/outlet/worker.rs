@@ -147,6 +147,20 @@ impl Worker {
         if self.is_refused(core) { Outcome::Refused } else { Outcome::Later }
     }
 
+    /// What is in the spool from earlier lives is this worker's: [`is_drained`](Self::is_drained) tells when it is gone.
+    pub fn take_over(&mut self) {
+        let core = Arc::clone(&self.core);
+        if let Some(slot) = self.slot.as_mut() {
+            core.adopt_epoch(slot);
+        }
+    }
+
+    /// True if nothing of this worker is left in the spool.
+    pub fn is_drained(&self) -> bool {
+        let spooled = self.slot.as_ref().and_then(|slot| slot.spooled);
+        spooled.is_none_or(|lsn| self.core.spool().is_none_or(|spool| spool.is_drained(lsn)))
+    }
+
     /// A commit begins. False if it cannot.
     fn enter(&mut self, core: &Core) -> bool {
         let Some(slot) = self.slot.as_mut() else { return false };
@@ -194,8 +208,8 @@ impl Worker {
             return Outcome::Refused;
         }
         match core.park(list, detail, core.aside(), std::iter::once(record)) {
-            Ok(()) => Outcome::Done,
-            Err(error) => {
+            (_, None) => Outcome::Done,
+            (_, Some(error)) => {
                 core.trouble(&Trouble::Away { text: format!("the dead letters: {error}") });
                 Outcome::Later
             }
@@ -281,7 +295,9 @@ impl Worker {
             {
                 log::warn!("{}: batches go into the spool", core.config.name);
             }
-            self.park(core, batch);
+            let Some(slot) = self.slot.as_ref() else { return };
+            let sender = &self.sender;
+            core.park_refused(&mut self.plan, &slot.lanes, |lane| sender.why(lane), batch);
         }
         if let Some(spool) = spool
             && !self.plan.is_settled()
@@ -395,26 +411,6 @@ impl Worker {
         // Parts are given anew.
         slot.lanes.begin(true);
         Recall::Known
-    }
-
-    /// Parks what Redis will never take, if there is a place for it.
-    fn park(&mut self, core: &Core, batch: &impl Batch) {
-        let Some(slot) = self.slot.as_ref() else { return };
-        if !core.parks() {
-            return;
-        }
-        for at in 0..self.plan.chunks.len() {
-            let chunk = &self.plan.chunks[at];
-            if chunk.state != State::Refused {
-                continue;
-            }
-            let lane = &slot.lanes[chunk.lane];
-            let records = self.plan.indexes(chunk.places.clone()).map(|index| batch.record(index));
-            match core.park(&lane.list, &self.sender.why(lane), chunk.begin(), records) {
-                Ok(()) => self.plan.chunks[at].state = State::Settled,
-                Err(error) => core.trouble(&Trouble::Away { text: format!("the dead letters: {error}") }),
-            }
-        }
     }
 
     /// Not everything is settled: notes what is known of each record.

@@ -1,0 +1,273 @@
+//! omrust-prog behind rsyslog's omprog, as a door; and alone, in a conversation.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::bridge::profile_dir;
+use crate::child::{PATIENCE, Scene, run, until};
+use crate::native::door::{ACTION, Door, KEY, Place};
+
+/// A fresh build, on a machine that builds other things too.
+const BUILD_LIMIT: Duration = Duration::from_secs(1800);
+
+/// The program with fault points, built if it is not fresh.
+pub fn binary() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| build("omrust-prog-with-fault-points", &["--features", "fault-points"]))
+}
+
+/// The program as people get it.
+pub fn plain_binary() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| build("omrust-prog-plain", &[]))
+}
+
+fn build(name: &str, features: &[&str]) -> PathBuf {
+    let dir = profile_dir();
+    // Both kinds are built to one path: nobody may build the other between this build and the copy of it.
+    let lock = fs::File::create(dir.join("omrust-prog-copy.lock")).expect("cannot make a lock file");
+    lock.lock().expect("cannot lock the building of omrust-prog");
+    let profile = match dir.file_name().and_then(|name| name.to_str()).expect("a profile has a name") {
+        "debug" => "dev",
+        other => other,
+    };
+    let cargo: OsString = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["build", "--quiet", "--locked", "--package", "omrust-prog", "--profile", profile]).args(features);
+    command.arg("--target-dir").arg(dir.parent().expect("a profile is in the target folder"));
+    command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace"));
+    run(command, BUILD_LIMIT).unwrap_or_else(|reason| panic!("omrust-prog does not build: {reason}"));
+    let (copy, fresh) = (dir.join(name), dir.join(format!("{name}.{}", std::process::id())));
+    fs::copy(dir.join("omrust-prog"), &fresh).expect("cannot copy omrust-prog");
+    fs::rename(&fresh, &copy).expect("cannot rename the copy of omrust-prog");
+    copy
+}
+
+/// The program behind omprog, with answers and transactions.
+pub const OMPROG: Door = Door {
+    name: "omrust-prog",
+    load: "module(load=\"omprog\")",
+    modules: Vec::new,
+    action: |place| action(place, "confirmMessages=\"on\" useTransactions=\"on\""),
+    control: false,
+};
+
+/// With answers, a record at a time.
+pub const OMPROG_SINGLE: Door = Door {
+    name: "omrust-prog without transactions",
+    action: |place| action(place, "confirmMessages=\"on\" useTransactions=\"off\""),
+    ..OMPROG
+};
+
+/// Without answers: what is in the pipe is lost if the program is killed, and nothing else ever.
+pub const OMPROG_DEAF: Door = Door {
+    name: "omrust-prog without answers",
+    action: |place| action(place, "confirmMessages=\"off\" useTransactions=\"on\""),
+    ..OMPROG
+};
+
+/// One program for all workers.
+pub const OMPROG_SHARED: Door = Door {
+    name: "omrust-prog for all workers",
+    action: |place| action(place, "confirmMessages=\"on\" useTransactions=\"on\" forceSingleInstance=\"on\""),
+    ..OMPROG
+};
+
+/// The action. Words of `more` that omprog does not know are settings of the program; `fault` is its place to die.
+fn action(place: &Place, mode: &str) -> String {
+    let mut toml = format!(
+        "[redis]\nserver = \"127.0.0.1\"\nport = {}\npassword = \"{}\"\n",
+        place.port,
+        place.password.unwrap_or_default()
+    );
+    let (mut redis, mut spool, mut prog, mut words, mut fault) =
+        (String::new(), String::new(), String::new(), String::new(), None);
+    for word in place.more.split_ascii_whitespace() {
+        let (name, value) = word.split_once('=').expect("NAME=\"VALUE\"");
+        let value = value.trim_matches('"');
+        match name {
+            "timeout" => writeln!(redis, "timeout-ms = {value}"),
+            "connecttimeout" => writeln!(redis, "connect-timeout-ms = {value}"),
+            "spool.delay" => writeln!(spool, "delay-ms = {value}"),
+            // The smallest that there is.
+            "spool.maxsize" => writeln!(spool, "maxsize = \"4m\""),
+            "patience" => writeln!(prog, "patience-seconds = {value}"),
+            "fault" => {
+                fault = Some(value.to_owned());
+                Ok(())
+            }
+            _ => write!(words, " {word}"),
+        }
+        .expect("memory");
+    }
+    let state = place.spool.unwrap_or(place.folder).display();
+    match place.spool {
+        Some(_) => writeln!(spool, "directory = \"{state}\""),
+        None => writeln!(prog, "state-directory = \"{state}\""),
+    }
+    .expect("memory");
+    write!(toml, "{redis}[queue]\nkey = \"{KEY}\"\nproducer = \"p\"\n[spool]\n{spool}[prog]\n{prog}").expect("memory");
+    let config = place.folder.join("omrust.toml");
+    fs::write(&config, toml).expect("cannot write the settings");
+    let fault = fault.map(|fault| format!("/usr/bin/env OMRUST_PROG_FAULT={fault} ")).unwrap_or_default();
+    format!(
+        "action(name=\"{ACTION}\" type=\"omprog\" binary=\"{fault}{} --config {}\" template=\"line\" {mode} \
+         output=\"{}\" action.resumeRetryCount=\"-1\" action.resumeInterval=\"{}\"{words})",
+        binary().display(),
+        config.display(),
+        place.folder.join("omrust-prog.log").display(),
+        place.resume
+    )
+}
+
+/// The program as the child of a test that speaks in rsyslog's place.
+#[derive(Debug)]
+pub struct Talk {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+    log: PathBuf,
+}
+
+impl Talk {
+    /// Starts it with these settings and nothing of the environment's.
+    pub fn start(scene: &Scene, toml: &str, words: &[&str]) -> Self {
+        let config = scene.write(&format!("{}.toml", fastrand::u64(..)), toml);
+        let log = scene.log_path("omrust-prog");
+        scene.watch_log(log.clone());
+        let stderr = fs::OpenOptions::new().create(true).append(true).open(&log).expect("cannot open a log");
+        let mut child = Command::new(binary())
+            .arg("--config")
+            .arg(config)
+            .args(words)
+            .env_remove("CREDENTIALS_DIRECTORY")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(stderr)
+            .spawn()
+            .expect("cannot start omrust-prog");
+        let (input, output) = (child.stdin.take(), BufReader::new(child.stdout.take().expect("a pipe")));
+        Self { child, input, output, log }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Writes these bytes.
+    #[track_caller]
+    pub fn put(&mut self, bytes: &[u8]) {
+        self.input.as_mut().expect("it is open").write_all(bytes).expect("it reads");
+    }
+
+    /// True if it has said something that was not read.
+    fn speaks(&self, limit: Duration) -> bool {
+        let mut sources = [PollFd::new(self.output.get_ref().as_fd(), PollFlags::POLLIN)];
+        let limit = PollTimeout::try_from(limit).expect("not so long");
+        !self.output.buffer().is_empty() || poll(&mut sources, limit).expect("it can be asked") > 0
+    }
+
+    /// The next answer, without dots and LF.
+    #[track_caller]
+    pub fn answer(&mut self) -> String {
+        self.answer_within(PATIENCE)
+    }
+
+    /// The same with a limit.
+    #[track_caller]
+    pub fn answer_within(&mut self, limit: Duration) -> String {
+        let start = Instant::now();
+        let mut line = Vec::new();
+        while line.last() != Some(&b'\n') {
+            assert!(start.elapsed() < limit, "no answer within {limit:?}, but {}", line.escape_ascii());
+            if self.speaks(Duration::from_millis(20)) {
+                let mut byte = [0];
+                assert_eq!(self.output.read(&mut byte).expect("it can be read"), 1, "it has ended");
+                line.push(byte[0]);
+            }
+        }
+        String::from_utf8(line).expect("text").trim_start_matches('.').trim_end().to_owned()
+    }
+
+    /// Waits until it has written so many dots, and nothing else.
+    #[track_caller]
+    pub fn dots(&mut self, count: usize) {
+        let mut dots = vec![0; count];
+        let start = Instant::now();
+        for dot in &mut dots {
+            while !self.speaks(Duration::from_millis(20)) {
+                assert!(start.elapsed() < PATIENCE, "it gives no sign of life");
+            }
+            self.output.read_exact(std::slice::from_mut(dot)).expect("it can be read");
+        }
+        assert_eq!(dots, vec![b'.'; count], "{}", dots.escape_ascii());
+    }
+
+    /// Writes a line and gives the answer.
+    #[track_caller]
+    pub fn ask(&mut self, line: &str) -> String {
+        self.put(line.as_bytes());
+        self.put(b"\n");
+        self.answer()
+    }
+
+    /// A transaction of these records; gives the answer to its commit.
+    #[track_caller]
+    pub fn transaction(&mut self, records: &[&str]) -> String {
+        assert_eq!(self.ask("BEGIN TRANSACTION"), "OK");
+        for record in records {
+            assert_eq!(self.ask(record), "DEFER_COMMIT");
+        }
+        self.ask("COMMIT TRANSACTION")
+    }
+
+    /// Ends the input and waits for its end. What it says then is nothing.
+    #[track_caller]
+    pub fn end(mut self) -> ExitStatus {
+        drop(self.input.take());
+        let status = self.wait();
+        let mut rest = String::new();
+        self.output.read_line(&mut rest).expect("it can be read");
+        assert_eq!(rest.trim_start_matches('.'), "", "it has nothing to say behind the end of its input");
+        status
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub fn wait(&mut self) -> ExitStatus {
+        until("omrust-prog to end", PATIENCE, || self.child.try_wait().expect("it can be asked"))
+    }
+
+    /// SIGKILL.
+    pub fn kill9(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Any signal.
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).expect("a process id"));
+        nix::sys::signal::kill(pid, signal).expect("it runs");
+    }
+
+    /// What it has logged, all lives together.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+}
+
+impl Drop for Talk {
+    fn drop(&mut self) {
+        self.kill9();
+    }
+}
