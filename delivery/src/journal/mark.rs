@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::format::{self, Count, Store, VERSION, put_u32, put_u64, u32_at, u64_at};
 use super::{JournalError, disk::Disk};
+use crate::descriptor::above_standard;
 
 const MAGIC: [u8; 8] = *b"OMRMARK1";
 /// Bytes of a slot, and how far the two are apart.
@@ -112,7 +113,8 @@ impl MarkFile {
     /// Opens or creates it. A full disk is found out when it is written.
     pub fn open(folder: &Path) -> Result<Self, JournalError> {
         let path = folder.join(NAME);
-        let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+        let file =
+            File::options().read(true).write(true).create(true).truncate(false).open(&path).and_then(above_standard);
         Ok(Self { file: file.map_err(JournalError::io("cannot keep its mark in", &path))?, path })
     }
 
