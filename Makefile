@@ -11,6 +11,8 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 DESTDIR ?=
 PREFIX ?= /usr
 SBINDIR ?= $(PREFIX)/sbin
+LIBEXECDIR ?= $(PREFIX)/libexec/rsyslog
+INCLUDEDIR ?= $(PREFIX)/include
 SYSCONFDIR ?= /etc
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
@@ -43,10 +45,10 @@ need:
 need-demo:
 	@.ci/need $(NEED_DEMO)
 
-## build: fifo-bridge, as people get it
+## build: the programs, as people get them
 .PHONY: build
 build:
-	$(CARGO) build --locked --release --package fifo-bridge
+	$(CARGO) build --locked --release --package fifo-bridge --package omrust-prog
 
 ## test: all tests, against real rsyslogd, redis-server, PHP and systemd
 # The package is made first, with the machine to itself; tests look into it.

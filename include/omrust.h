@@ -108,17 +108,17 @@ omrust_result omrust_open_file(const char *path, omrust_handle *handle);
 // Begins a transaction.
 omrust_result omrust_begin(omrust_handle handle);
 
-// A message of the open transaction: any bytes, also none. OMRUST_OK: it is kept, and survives a kill of the process, but is not in redis yet.
+// A message of the open transaction: any bytes, also none. OMRUST_RESULT_OK: it is kept, and survives a kill of the process, but is not in redis yet.
 // There is no rollback.
 omrust_result omrust_message(omrust_handle handle,
                              const void *message,
                              size_t length);
 
-// Commits the open transaction, waiting `wait_ms` milliseconds at most. OMRUST_OK: all of it is in redis, or synced in the spool, each message
-// once. OMRUST_LATER: call it again; nothing else may be called for this handle but omrust_status() and omrust_close().
+// Commits the open transaction, waiting `wait_ms` milliseconds at most. OMRUST_RESULT_OK: all of it is in redis, or synced in the spool, each message
+// once. OMRUST_RESULT_LATER: call it again; nothing else may be called for this handle but omrust_get_status() and omrust_close().
 //
 // A process that was killed hands its last transaction in again after omrust_open(), whole or message by message, if it does
-// not know of an OMRUST_OK: what is there already is told apart.
+// not know of an OMRUST_RESULT_OK: what is there already is told apart.
 omrust_result omrust_commit(omrust_handle handle,
                             uint32_t wait_ms);
 
@@ -130,7 +130,7 @@ omrust_result omrust_get_status(omrust_handle handle, omrust_status *status);
 size_t omrust_last_error(char *text,
                          size_t size);
 
-// Ends the conversation and gives up the handle. What is held is brought away within `wait_ms` milliseconds. OMRUST_LATER: something is left
+// Ends the conversation and gives up the handle. What is held is brought away within `wait_ms` milliseconds. OMRUST_RESULT_LATER: something is left
 // for the next conversation with the same prog.state-directory; the handle is closed all the same.
 omrust_result omrust_close(omrust_handle handle,
                            uint32_t wait_ms);

@@ -180,7 +180,7 @@ pub extern "C" fn omrust_begin(handle: OmrustHandle) -> OmrustResult {
     call("omrust_begin", || conversation::begin(handle.id))
 }
 
-/// A message of the open transaction: any bytes, also none. OMRUST_OK: it is kept, and survives a kill of the process, but is not in redis yet.
+/// A message of the open transaction: any bytes, also none. OMRUST_RESULT_OK: it is kept, and survives a kill of the process, but is not in redis yet.
 /// There is no rollback.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omrust_message(handle: OmrustHandle, message: *const c_void, length: usize) -> OmrustResult {
@@ -191,11 +191,11 @@ pub unsafe extern "C" fn omrust_message(handle: OmrustHandle, message: *const c_
     })
 }
 
-/// Commits the open transaction, waiting `wait_ms` milliseconds at most. OMRUST_OK: all of it is in redis, or synced in the spool, each message
-/// once. OMRUST_LATER: call it again; nothing else may be called for this handle but omrust_status() and omrust_close().
+/// Commits the open transaction, waiting `wait_ms` milliseconds at most. OMRUST_RESULT_OK: all of it is in redis, or synced in the spool, each message
+/// once. OMRUST_RESULT_LATER: call it again; nothing else may be called for this handle but omrust_get_status() and omrust_close().
 ///
 /// A process that was killed hands its last transaction in again after omrust_open(), whole or message by message, if it does
-/// not know of an OMRUST_OK: what is there already is told apart.
+/// not know of an OMRUST_RESULT_OK: what is there already is told apart.
 #[unsafe(no_mangle)]
 pub extern "C" fn omrust_commit(handle: OmrustHandle, wait_ms: u32) -> OmrustResult {
     call("omrust_commit", || conversation::commit(handle.id, Duration::from_millis(wait_ms.into())))
@@ -243,7 +243,7 @@ pub unsafe extern "C" fn omrust_last_error(text: *mut c_char, size: usize) -> us
     last.len()
 }
 
-/// Ends the conversation and gives up the handle. What is held is brought away within `wait_ms` milliseconds. OMRUST_LATER: something is left
+/// Ends the conversation and gives up the handle. What is held is brought away within `wait_ms` milliseconds. OMRUST_RESULT_LATER: something is left
 /// for the next conversation with the same prog.state-directory; the handle is closed all the same.
 #[unsafe(no_mangle)]
 pub extern "C" fn omrust_close(handle: OmrustHandle, wait_ms: u32) -> OmrustResult {
