@@ -11,6 +11,8 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 DESTDIR ?=
 PREFIX ?= /usr
 SBINDIR ?= $(PREFIX)/sbin
+LIBEXECDIR ?= $(PREFIX)/libexec/rsyslog
+INCLUDEDIR ?= $(PREFIX)/include
 SYSCONFDIR ?= /etc
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
@@ -54,10 +56,10 @@ need:
 need-demo:
 	@.ci/need $(NEED_DEMO)
 
-## build: fifo-bridge and the module omrust.so, for this machine
+## build: fifo-bridge, omrust-prog and the module omrust.so, for this machine
 .PHONY: build
 build:
-	$(CARGO) build --locked --release --package fifo-bridge --package omrust
+	$(CARGO) build --locked --release --package fifo-bridge --package omrust --package omrust-prog
 
 ## build-portable: omrust.so for every Linux with glibc 2.28 or later, as the package has it
 .PHONY: build-portable
