@@ -5,7 +5,6 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use super::format::{self, Count, Store, VERSION, put_u32, put_u64, u32_at, u64_at};
@@ -119,9 +118,10 @@ impl MarkFile {
     }
 
     /// Writes `mark` into the slot that is its turn.
-    pub fn write(&self, mark: &Mark) -> Result<(), JournalError> {
+    pub fn write(&self, disk: &Disk, mark: &Mark) -> Result<(), JournalError> {
         let at = (mark.generation % 2) * SLOT_STEP;
-        self.file.write_all_at(&mark.encode(), at).map_err(JournalError::io("cannot write its mark", &self.path))
+        let written = disk.write(&self.file, &self.path, &mark.encode(), at);
+        written.map_err(JournalError::io("cannot write its mark", &self.path))
     }
 
     /// Forces it to the disk.
