@@ -254,7 +254,7 @@ pub fn disk_full() -> Scenario {
 /// The same behind RELP without a queue in memory: nobody is answered who is not safe.
 pub fn disk_full_behind_relp(own_queue: bool) -> Scenario {
     let pace = Pace { burst: 500, pause: Duration::ZERO, torn_every: 0 };
-    let plan = Plan { pace, ..keeper(own_queue, 12 << 20) };
+    let plan = Plan { pace, size: 4_000, ..keeper(own_queue, 12 << 20) };
     let steps = vec![
         Step::KillRedis,
         Step::Send(&["a", "b"]),
