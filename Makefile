@@ -77,6 +77,11 @@ $(ZIG)/cargo-zigbuild:
 test: need deb
 	$(CARGO) test --locked --workspace
 
+## test-matrix: the portable module in every rsyslogd from 8.2102 to 8.2610 that apt can fetch; one that cannot be had is named
+.PHONY: test-matrix
+test-matrix: need build-portable
+	OMRUST_SO=$(abspath $(PORTABLE)) $(CARGO) test --locked --package e2e --test matrix
+
 # demo [N=records]. Everything else that the demo takes goes into ARGS; "make demo ARGS=--help" tells.
 N ?=
 ARGS ?=
@@ -97,6 +102,12 @@ bench-fifo: need-demo build
 bench-spool:
 	$(CARGO) build --locked --release --package e2e --bin bench-spool
 	$(TARGET)/release/bench-spool $(ARGS)
+
+## bench-omrust: the same for the module, beside rsyslog's own ways to Redis and to the disk (ARGS=--help tells more)
+.PHONY: bench-omrust
+bench-omrust: need build-portable
+	$(CARGO) build --locked --release --package e2e --bin bench-omrust
+	OMRUST_SO=$(abspath $(PORTABLE)) $(TARGET)/release/bench-omrust $(ARGS)
 
 # How many times as many rounds.
 ROUNDS ?= 20
