@@ -99,6 +99,13 @@ impl DeadLetters {
         self.refused.contains(&end)
     }
 
+    /// The ends of the records behind `from`, up to `to`, that were parked because Redis refused them.
+    pub fn refused_between(&self, from: Position, to: Position) -> impl Iterator<Item = Position> + '_ {
+        use std::ops::Bound::{Excluded, Included};
+        // A range must not be empty the wrong way round.
+        self.refused.range((Excluded(from), Included(to))).copied()
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path

@@ -138,6 +138,11 @@ impl Link {
         Ok(link)
     }
 
+    /// False if redis has closed the connection. Asks nobody.
+    pub fn is_alive(&self) -> bool {
+        self.wire.is_alive()
+    }
+
     /// Sends packed commands, within the endpoint's time.
     pub fn send(&mut self, packed: &[u8]) -> Result<(), Trouble> {
         self.send_within(packed, Patience::of(self.timeout))

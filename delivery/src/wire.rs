@@ -132,6 +132,21 @@ impl Wire {
         Ok(())
     }
 
+    /// False if the peer has closed the connection. Waits for nothing and reads nothing.
+    pub fn is_alive(&self) -> bool {
+        use rustix::net::{RecvFlags, recv};
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        let mut byte = [0];
+        let seen = match &self.stream {
+            Stream::Tcp(stream) => recv(stream, &mut byte, flags),
+            Stream::Unix(stream) => recv(stream, &mut byte, flags),
+        };
+        match seen {
+            Ok((count, _)) => count > 0,
+            Err(error) => matches!(error, rustix::io::Errno::AGAIN | rustix::io::Errno::INTR),
+        }
+    }
+
     /// Waits for the next reply.
     pub fn receive(&mut self, patience: Patience<'_>) -> Result<Reply, Broken> {
         loop {
@@ -209,6 +224,17 @@ mod tests {
         assert_eq!(wire.receive(patience).expect("a reply"), Reply::Bytes(b"abc".to_vec()));
         drop(peer);
         assert!(matches!(wire.receive(patience), Err(Broken::Io(_))));
+    }
+
+    #[test]
+    fn a_closed_connection_is_seen_without_a_wait() {
+        let (wire, mut peer) = pair();
+        assert!(wire.is_alive());
+        peer.write_all(b":1\r\n").expect("written");
+        assert!(wire.is_alive());
+        let (wire, peer) = pair();
+        drop(peer);
+        assert!(!wire.is_alive());
     }
 
     #[test]

@@ -47,6 +47,7 @@ pub enum Command {
 
 /// What to do with a spool. None of it needs a bridge, and none works while one has the spool.
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it")]
 pub enum SpoolCommand {
     /// Print what is in the spool, as its names and marks tell
     Status {

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 use delivery::counters::Counters;
+use delivery::journal::{JournalConfig, SEGMENT_BYTES};
 use delivery::outlet::{Outlet, OutletConfig, Worker};
 
 use crate::messages::Route;
@@ -19,8 +21,8 @@ pub struct Action {
 
 impl Action {
     /// Checks everything and opens nothing: rsyslogd has not forked yet. `before_connect` is called whenever a connection is about to
-    /// be made.
-    pub fn new(settings: Settings, before_connect: fn()) -> Result<Self, String> {
+    /// be made, and no batch waits longer than `patience` for Redis: a host that does not tell when it ends must not wait for us.
+    pub fn new(settings: Settings, patience: Duration, before_connect: fn()) -> Result<Self, String> {
         let (route, list) = match &settings.key {
             Key::List(list) if settings.lanes > 1 => (Route::Lanes(settings.lanes), list.clone()),
             Key::List(list) => (Route::One, list.clone()),
@@ -32,7 +34,14 @@ impl Action {
             list,
             lanes: settings.lanes,
             side: settings.side,
-            timeout: settings.timeout,
+            timeout: settings.timeout.min(patience),
+            delay: settings.spool.as_ref().map_or(settings.timeout, |spool| spool.delay),
+            journal: settings.spool.as_ref().map(|spool| JournalConfig {
+                directory: spool.directory.clone(),
+                bytes_max: spool.bytes_max,
+                segment_bytes: SEGMENT_BYTES,
+                sync: spool.sync,
+            }),
             dead_letters: settings.dead_letters.clone(),
             on_refused: settings.on_refused,
             ..OutletConfig::default()

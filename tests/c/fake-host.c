@@ -178,8 +178,10 @@ static void make_action(void) {
     int (*activate)(void *) = entry("activateCnf");
     int code = create((uint8_t *)"omrust", NULL, &instance, &request);
     printf("newActInst %d %s\n", code, instance != NULL && request != NULL ? "both" : instance == NULL && request == NULL ? "none" : "half");
-    if (code != 0)
+    if (code != 0) {
+        puts("end");
         exit(0);
+    }
     commit = entry("commitTransaction");
     begin = entry("beginTransaction");
     activate(NULL);

@@ -27,7 +27,10 @@ fn compiled(name: &str, flags: &[&str]) -> PathBuf {
 
 fn toml(scene: &Scene, redis: &Redis) -> String {
     let (socket, state) = (redis.socket().display().to_string(), scene.file("state"));
-    format!("[redis]\nserver = \"{socket}\"\n[queue]\nproducer = \"p\"\n[prog]\nstate-directory = \"{}\"\n", state.display())
+    format!(
+        "[redis]\nserver = \"{socket}\"\n[queue]\nproducer = \"p\"\n[prog]\nstate-directory = \"{}\"\n",
+        state.display()
+    )
 }
 
 /// Everything that a caller may do wrong, below `wrapper`.
@@ -57,7 +60,8 @@ fn nothing_is_wrong_for_the_address_sanitizer() {
 
 #[test]
 fn nothing_is_wrong_for_valgrind() {
-    let valgrind = ["valgrind", "--quiet", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite"];
+    let valgrind =
+        ["valgrind", "--quiet", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite"];
     misused(&valgrind, &compiled("conversation-valgrind", &[]));
 }
 

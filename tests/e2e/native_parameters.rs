@@ -84,7 +84,9 @@ fn every_parameter_that_is_wrong_is_told_by_its_name_with_what_is_allowed() {
         // rsyslog adds file and line; the module's own line begins behind the first.
         let line = index + 2;
         let told = said.lines().any(|text| {
-            text.contains(&format!("omrust: parameter \"{name}\"")) && text.contains(find(name).allowed) && text.contains(&format!("line {line}"))
+            text.contains(&format!("omrust: parameter \"{name}\""))
+                && text.contains(find(name).allowed)
+                && text.contains(&format!("line {line}"))
         });
         assert!(told, "nothing was said of {name}=\"{value}\" in line {line}:\n{said}");
     }
@@ -94,8 +96,12 @@ fn every_parameter_that_is_wrong_is_told_by_its_name_with_what_is_allowed() {
 fn good_parameters_are_good_and_unknown_ones_are_named() {
     let (good, said) = checked(&[
         action("key=\"k\" name=\"a\""),
-        action("key=\"k\" name=\"b\" server=[\"10.0.0.1:7000\"] Lanes=\"16\" lane.template=\"RSYSLOG_ForwardFormat\" push=\"LEFT\""),
-        action("key=\"k\" name=\"c\" spool.directory=\"/var/spool/x\" spool.maxsize=\"2g\" spool.sync=\"interval\" deadletter=\"/var/d\""),
+        action(
+            "key=\"k\" name=\"b\" server=[\"10.0.0.1:7000\"] Lanes=\"16\" lane.template=\"RSYSLOG_ForwardFormat\" push=\"LEFT\"",
+        ),
+        action(
+            "key=\"k\" name=\"c\" spool.directory=\"/var/spool/x\" spool.maxsize=\"2g\" spool.sync=\"interval\" deadletter=\"/var/d\"",
+        ),
         action("key=\"k\" name=\"d\" serverpassword.file=\"redis-password\" serveruser=\"me\" onrefused=\"hold\""),
     ]);
     assert!(good, "{said}");

@@ -8,6 +8,9 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use e2e::child::Scene;
+use e2e::native::plain::{Plain, QUEUE, assert_has, usual};
+use e2e::pipe::Numbered;
+use e2e::redis::Redis;
 
 use crate::generated::root;
 
@@ -42,12 +45,33 @@ fn make(words: &[&str]) -> Command {
 
 /// The package, made on the first call.
 fn deb() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    &debs()[2]
+}
+
+/// The package of the program behind omprog.
+fn prog_deb() -> &'static Path {
+    &debs()[1]
+}
+
+/// The module's package.
+fn module_deb() -> &'static Path {
+    &debs()[0]
+}
+
+/// All, in the order in which they are made.
+fn debs() -> &'static [PathBuf; 3] {
+    static BUILT: OnceLock<[PathBuf; 3]> = OnceLock::new();
     BUILT.get_or_init(|| {
         let said = run(&mut make(&["--silent", "deb"]));
-        let path = said.lines().last().map(|line| PathBuf::from(line.trim())).expect("cargo-deb says where it is");
-        assert!(path.starts_with(target()) && path.is_file(), "no package at {}", path.display());
-        path
+        let paths: Vec<PathBuf> = said
+            .lines()
+            .map(|line| PathBuf::from(line.trim()))
+            .filter(|path| path.extension().is_some_and(|e| e == "deb"))
+            .collect();
+        for path in &paths {
+            assert!(path.starts_with(target()) && path.is_file(), "no package at {}", path.display());
+        }
+        paths.try_into().unwrap_or_else(|paths| panic!("three packages, not {paths:?}:\n{said}"))
     })
 }
 
@@ -76,7 +100,10 @@ fn files(folder: &Path) -> BTreeMap<String, u32> {
     found
 }
 
-/// What must be installed, and nothing else.
+/// Where rsyslogd looks for modules.
+const MODULE: &str = "/usr/lib/x86_64-linux-gnu/rsyslog/omrust.so";
+
+/// What must be in the package, and nothing else.
 fn expected() -> BTreeMap<String, u32> {
     let mut wanted: BTreeMap<String, u32> = [
         "/etc/apparmor.d/rsyslog.d/fifo-bridge.apparmor",
@@ -101,21 +128,53 @@ fn expected() -> BTreeMap<String, u32> {
     wanted
 }
 
+/// What must be in the package omrust-prog, and what `make install` brings of it.
+fn expected_of_the_program() -> BTreeMap<String, u32> {
+    let mut wanted: BTreeMap<String, u32> = [
+        "/etc/apparmor.d/rsyslog.d/omrust-prog.apparmor",
+        "/etc/omrust/omrust.toml",
+        "/usr/share/man/man5/omrust.toml.5.gz",
+        "/usr/share/man/man8/omrust-prog.8.gz",
+    ]
+    .map(|path| (path.to_owned(), 0o644))
+    .into();
+    wanted.insert("/usr/libexec/rsyslog/omrust-prog".into(), 0o755);
+    wanted
+}
+
+#[test]
+fn the_package_of_the_program_has_exactly_its_files() {
+    let mut wanted = expected_of_the_program();
+    for name in ["CHANGELOG.md", "OMPROG.md", "copyright", "examples/central-omprog.conf", "examples/remote-relp.conf"]
+    {
+        wanted.insert(format!("/usr/share/doc/omrust-prog/{name}"), 0o644);
+    }
+    assert_expected(&wanted, &listed(prog_deb()));
+    let scene = Scene::new();
+    let root = scene.folder("root");
+    run(Command::new("dpkg-deb").arg("--extract").arg(prog_deb()).arg(&root));
+    let mut check = Command::new(root.join("usr/libexec/rsyslog/omrust-prog"));
+    let said = run(check.args(["--check", "--no-connect", "--config"]).arg(root.join("etc/omrust/omrust.toml")));
+    assert_eq!(said.trim(), "the configuration is good");
+    let strings = fs::read(root.join("usr/libexec/rsyslog/omrust-prog")).expect("readable");
+    let fault = b"OMRUST_PROG_FAULT";
+    assert!(!strings.windows(fault.len()).any(|part| part == fault), "fault points were shipped");
+}
+
 /// The same files with the same modes, or what is missing and what is too much.
 #[track_caller]
-fn assert_expected(found: &BTreeMap<String, u32>) {
-    let wanted = expected();
+fn assert_expected(wanted: &BTreeMap<String, u32>, found: &BTreeMap<String, u32>) {
     let beyond = |one: &BTreeMap<String, u32>, other: &BTreeMap<String, u32>| -> Vec<String> {
         let only = one.iter().filter(|(path, mode)| other.get(*path) != Some(mode));
         only.map(|(path, mode)| format!("{mode:o} {path}")).collect()
     };
-    let (missing, surplus) = (beyond(&wanted, found), beyond(found, &wanted));
+    let (missing, surplus) = (beyond(wanted, found), beyond(found, wanted));
     assert!(missing.is_empty() && surplus.is_empty(), "missing: {missing:#?}\nnot expected: {surplus:#?}");
 }
 
-#[test]
-fn the_package_has_exactly_its_files() {
-    let listing = run(Command::new("dpkg-deb").arg("--contents").arg(deb()));
+/// The files of a package, with their modes. All belong to root.
+fn listed(deb: &Path) -> BTreeMap<String, u32> {
+    let listing = run(Command::new("dpkg-deb").arg("--contents").arg(deb));
     let mut found = BTreeMap::new();
     for line in listing.lines().filter(|line| !line.starts_with('d')) {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -128,7 +187,12 @@ fn the_package_has_exactly_its_files() {
         };
         found.insert(path.trim_start_matches('.').to_owned(), mode);
     }
-    assert_expected(&found);
+    found
+}
+
+#[test]
+fn the_package_has_exactly_its_files() {
+    assert_expected(&expected(), &listed(deb()));
     let conffiles = run(Command::new("dpkg-deb").args(["--info"]).arg(deb()).arg("conffiles"));
     let mut conffiles: Vec<&str> = conffiles.lines().collect();
     conffiles.sort_unstable();
@@ -165,13 +229,18 @@ fn make_install_brings_the_same_files_and_keeps_settings() {
     let dest = scene.folder("dest");
     let destdir = format!("DESTDIR={}", dest.display());
     run(&mut make(&["install", &destdir]));
-    assert_expected(&files(&dest));
+    let mut wanted = expected();
+    wanted.insert(MODULE.into(), 0o644);
+    wanted.insert("/usr/include/omrust.h".into(), 0o644);
+    wanted.extend(expected_of_the_program());
+    assert_expected(&wanted, &files(&dest));
     let settings = dest.join("etc/fifo-bridge/fifo-bridge.toml");
     fs::write(&settings, "# mine\n").expect("writable");
     run(&mut make(&["install", &destdir]));
     assert_eq!(fs::read_to_string(&settings).expect("readable"), "# mine\n", "settings were overwritten");
     run(&mut make(&["uninstall", &destdir]));
-    assert_eq!(files(&dest).into_keys().collect::<Vec<_>>(), ["/etc/fifo-bridge/fifo-bridge.toml"]);
+    let left: Vec<String> = files(&dest).into_keys().collect();
+    assert_eq!(left, ["/etc/fifo-bridge/fifo-bridge.toml", "/etc/omrust/omrust.toml"]);
 }
 
 #[test]
@@ -185,6 +254,52 @@ fn another_prefix_is_in_the_unit() {
     assert_eq!(commands.len(), 2);
     assert!(commands.iter().all(|line| line.contains("=/opt/bridge/sbin/fifo-bridge ")), "{commands:?}");
     assert!(dest.join("opt/bridge/sbin/fifo-bridge").is_file());
+    assert!(dest.join("opt/bridge/lib/x86_64-linux-gnu/rsyslog/omrust.so").is_file());
+}
+
+#[test]
+fn the_package_of_the_module_has_exactly_its_files() {
+    let doc = "/usr/share/doc/rsyslog-omrust";
+    let examples =
+        crate::native_conf::FILES.into_iter().chain(["remote-relp.conf"]).map(|name| format!("{doc}/examples/{name}"));
+    let docs = ["MODULE.md", "CHANGELOG.md", "copyright"].map(|name| format!("{doc}/{name}"));
+    let wanted = examples.chain(docs).chain([MODULE.to_owned()]).map(|path| (path, 0o644)).collect();
+    assert_expected(&wanted, &listed(module_deb()));
+    let field = |name: &str| run(Command::new("dpkg-deb").arg("--field").arg(module_deb()).arg(name)).trim().to_owned();
+    assert_eq!(field("Package"), "rsyslog-omrust");
+    assert_eq!(field("Version"), format!("{}-1", env!("CARGO_PKG_VERSION")));
+    let depends = field("Depends");
+    assert!(depends.contains("rsyslog (>= 8.2102)"), "{depends}");
+}
+
+#[test]
+fn the_module_of_the_package_needs_no_new_glibc_and_delivers() {
+    let scene = Scene::new();
+    let root = scene.folder("root");
+    run(Command::new("dpkg-deb").arg("--extract").arg(module_deb()).arg(&root));
+    let module = root.join(MODULE.trim_start_matches('/'));
+    let needed = run(Command::new("objdump").arg("-p").arg(&module));
+    let versions: Vec<(u32, u32)> = needed
+        .split_whitespace()
+        .filter_map(|word| word.strip_prefix("GLIBC_"))
+        .map(|version| {
+            let mut parts = version.split('.').map(|part| part.parse().expect("a number"));
+            (parts.next().expect("a version"), parts.next().unwrap_or(0))
+        })
+        .collect();
+    assert!(!versions.is_empty(), "{needed}");
+    assert!(versions.iter().all(|version| *version <= (2, 28)), "{versions:?}");
+    assert!(!needed.contains("libgcc_s"), "rsyslogd's containers may not have it:\n{needed}");
+    let bytes = fs::read(&module).expect("readable");
+    let fault = b"OMRUST_PANIC_ON";
+    assert!(!bytes.windows(fault.len()).any(|part| part == fault), "fault points were shipped");
+    let redis = Redis::setup(&scene).start();
+    let rules = format!("action(type=\"omrust\" key=\"list\" {})", usual(&redis));
+    let plain = Plain::with_modules(&scene, module.parent().expect("a folder"), QUEUE, "", &rules);
+    let mut rsyslogd = plain.start();
+    plain.send(&Numbered::new("portable", 100), 0..5_000);
+    assert_has(&redis, "list", "portable", 0..5_000);
+    rsyslogd.term();
 }
 
 #[test]
@@ -215,11 +330,13 @@ fn units_pass_systemd_analyze() {
 }
 
 #[test]
-fn the_apparmor_rule_is_a_rule() {
+fn the_apparmor_rules_are_rules() {
     let scene = Scene::new();
-    let rule = fs::read_to_string(root().join("packaging/apparmor/fifo-bridge.apparmor")).expect("readable");
-    let profile = scene.write("profile", format!("profile rsyslogd /usr/sbin/rsyslogd {{\n{rule}\n}}\n"));
-    run(Command::new("apparmor_parser").args(["--skip-kernel-load", "--skip-cache"]).arg(profile));
+    for name in ["fifo-bridge", "omrust-prog"] {
+        let rule = fs::read_to_string(root().join(format!("packaging/apparmor/{name}.apparmor"))).expect("readable");
+        let profile = scene.write("profile", format!("profile rsyslogd /usr/sbin/rsyslogd {{\n{rule}\n}}\n"));
+        run(Command::new("apparmor_parser").args(["--skip-kernel-load", "--skip-cache"]).arg(profile));
+    }
 }
 
 /// The one test that takes a whole machine: a systemd of its own on a throw-away copy of this one, without network.

@@ -191,9 +191,12 @@ fn every_shipped_file_is_known_to_these_tests_and_valid_as_it_is() {
         .map(|entry| entry.expect("an entry").file_name().into_string().expect("a plain name"))
         .filter(|name| Path::new(name).extension().is_some_and(|extension| extension == "conf"))
         .collect();
-    assert_eq!(names, BTreeSet::from([REMOTE, CENTRAL, PROG].map(str::to_owned)), "each file needs a test that runs it");
+    let known = [REMOTE, CENTRAL, PROG].into_iter().chain(crate::native_conf::FILES).map(str::to_owned).collect();
+    assert_eq!(names, known, "each file needs a test that runs it");
     let scene = Scene::new();
-    for file in [shipped(REMOTE), shipped(CENTRAL), shipped(PROG), switched(&scene, "#long"), switched(&scene, "#legacy")] {
+    for file in
+        [shipped(REMOTE), shipped(CENTRAL), shipped(PROG), switched(&scene, "#long"), switched(&scene, "#legacy")]
+    {
         rsyslogd_n1(&file).unwrap_or_else(|complaint| panic!("{}: {complaint}", file.display()));
     }
 }

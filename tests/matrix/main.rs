@@ -38,7 +38,7 @@ fn main() {
 /// 100 000 records in order, a HUP, an outage and its end, counters, a clean stop.
 #[expect(clippy::unnecessary_wraps, reason = "this is what a test is here")]
 fn life(host: &Host, door: &Door) -> Result<(), Failed> {
-    let more = "timeout=\"400\" connecttimeout=\"400\" spool.delay=\"200\"".to_owned();
+    let more = "timeout=\"400\" connecttimeout=\"400\"".to_owned();
     let pace = Pace { burst: 5, ..Pace::default() };
     let redis = vec![("appendonly", "yes"), ("appendfsync", "everysec")];
     let plan = Plan { host: Some(host.clone()), more, pace, redis, ..Plan::default() };

@@ -1,26 +1,10 @@
 //! A file system of its own in a file, whose power can be cut.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::cc::compile;
 use crate::child::{PATIENCE, Scene, until};
-
-/// Makes a mounted ext4 forget what was not forced to its disk, and refuse everything from then on: `FS_IOC_SHUTDOWN` without a log flush.
-const CUT: &str = r#"
-#include <fcntl.h>
-#include <stdio.h>
-#include <sys/ioctl.h>
-int main(int argc, char **argv) {
-    unsigned flags = 2;
-    int fd = open(argv[1], O_RDONLY);
-    if (argc != 2 || fd < 0 || ioctl(fd, _IOR('X', 125, unsigned), &flags) < 0) {
-        perror("cannot cut the power");
-        return 1;
-    }
-    return 0;
-}
-"#;
 
 /// An ext4 in a file, mounted in a scene, and gone with the value.
 #[derive(Debug)]
@@ -39,15 +23,7 @@ impl Disk {
         let file = std::fs::File::create(&image).expect("an image");
         file.set_len(bytes).expect("an image");
         run(Command::new("mkfs.ext4").args(["-q", "-F", "-m", "0"]).arg(&image));
-        let cut = scene.file("cut-power");
-        let mut compiler = Command::new("cc")
-            .args(["-x", "c", "-", "-o"])
-            .arg(&cut)
-            .stdin(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|e| panic!("cannot run cc: {e}. This test needs it; it is never skipped."));
-        compiler.stdin.take().expect("a pipe").write_all(CUT.as_bytes()).expect("cc reads");
-        assert!(compiler.wait().expect("cc ends").success(), "cc failed");
+        let cut = compile("cut-power", "bin", &[]);
         let disk = Self { image, path: scene.folder(name), cut, _scene: scene.clone() };
         disk.mount();
         disk

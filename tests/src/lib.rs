@@ -17,6 +17,7 @@ pub mod measure;
 pub mod monitor;
 pub mod mount;
 pub mod native;
+pub mod outlet;
 pub mod pipe;
 pub mod proxy;
 pub mod redis;

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::config::OutletConfig;
 use super::drainer;
-use super::slot::Slot;
+use super::plan::{Plan, State};
+use super::slot::{Lane, Lanes, Slot};
 use super::spool::Spool;
-use super::{Login, OnRefused};
+use super::{Batch, Login, OnRefused};
 use crate::counters::{Counters, add};
 use crate::dead_letter::{DeadLetters, Reason};
 use crate::error::{Disposition, Trouble};
@@ -322,23 +323,58 @@ impl Core {
         self.config.on_refused == OnRefused::DeadLetter && self.config.letters().is_some()
     }
 
-    /// Parks records; the first of them stands at `first`.
+    /// Parks records; the first of them stands at `first`. Returns how many are parked, and what kept the others from it.
     pub fn park<'a>(
         &self,
         list: &str,
         detail: &str,
         first: Position,
         records: impl Iterator<Item = &'a [u8]>,
-    ) -> std::io::Result<()> {
+    ) -> (u64, Option<std::io::Error>) {
         let mut letters = lock(&self.letters);
-        let letters = self.open_letters(&mut letters)?;
+        let letters = match self.open_letters(&mut letters) {
+            Ok(letters) => letters,
+            Err(error) => return (0, Some(error)),
+        };
         let now = unix_seconds();
-        for (offset, record) in (first.offset + 1..).zip(records) {
-            if letters.write(Reason::Refused, list, detail, (Position { offset, ..first }, record), now)? {
-                add(&self.counters.dead_letters, 1);
+        let mut parked = 0;
+        for record in records {
+            let end = Position { offset: first.offset + parked + 1, ..first };
+            match letters.write(Reason::Refused, list, detail, (end, record), now) {
+                Ok(fresh) => add(&self.counters.dead_letters, u64::from(fresh)),
+                Err(error) => return (parked, Some(error)),
+            }
+            parked += 1;
+        }
+        (parked, None)
+    }
+
+    /// Parks what of the plan Redis will never take, if that is wanted. `why` tells it of a lane.
+    pub fn park_refused(&self, plan: &mut Plan, lanes: &Lanes, why: impl Fn(&Lane) -> String, batch: &impl Batch) {
+        if !self.parks() {
+            return;
+        }
+        for at in 0..plan.chunks.len() {
+            let chunk = &plan.chunks[at];
+            if chunk.state != State::Refused {
+                continue;
+            }
+            let lane = &lanes[chunk.lane];
+            let records = plan.indexes(chunk.places.clone()).map(|index| batch.record(index));
+            let (parked, error) = self.park(&lane.list, &why(lane), chunk.begin(), records);
+            let chunk = &mut plan.chunks[at];
+            chunk.skip(chunk.start + parked);
+            if let Some(error) = error {
+                self.trouble(&Trouble::Away { text: format!("the dead letters: {error}") });
             }
         }
-        Ok(())
+    }
+
+    /// The ends of the records behind `from`, up to `to`, that are parked.
+    pub fn parked_between(&self, from: Position, to: Position) -> Vec<u64> {
+        let letters = lock(&self.letters);
+        let letters = letters.as_ref().map(|letters| letters.refused_between(from, to));
+        letters.into_iter().flatten().map(|end| end.offset).collect()
     }
 
     /// The drainer begins with a frame of this epoch: what of it was parked in an earlier life is looked up.

@@ -8,13 +8,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::core::{Core, unix_seconds};
-use super::plan::{Bounds, Plan, State};
+use super::plan::{Bounds, Plan};
 use super::push::{Sender, Setback};
 use super::slot::Lanes;
 use super::spool::Spool;
 use super::{Batch, Target};
 use crate::counters::set;
-use crate::error::Trouble;
 use crate::fault::{self, Place};
 use crate::journal::frame::{self, Malformed};
 use crate::journal::{Journal, Lsn, Reader};
@@ -123,8 +122,12 @@ impl Drainer {
         let interrupted = || core.is_stopping();
         let begun = Instant::now();
         let patience = Patience { deadline: begun + core.config.timeout, interrupted: &interrupted };
-        let pushed = self.sender.push(&core, &mut self.lanes, &mut self.plan, &self.window, patience);
-        self.park(&core);
+        let pushed = match self.plan.is_settled() {
+            true => Ok(()),
+            false => self.sender.push(&core, &mut self.lanes, &mut self.plan, &self.window, patience),
+        };
+        let sender = &self.sender;
+        core.park_refused(&mut self.plan, &self.lanes, |lane| sender.why(lane), &self.window);
         if !self.plan.is_settled() {
             // Held lists are tried again like anything else that failed.
             self.plan.reopen();
@@ -219,34 +222,22 @@ impl Drainer {
             let _ = write!(self.key, "{}\0{}\0{}", batch.producer, part.slot, part.list);
             let producer = || (part.list, format!("{}:{}", batch.producer, part.slot));
             let (place, last) = self.lanes.find(&self.key, producer);
-            let in_plan = self.plan.part_at(place, part.start, last);
-            self.lanes[place].part = in_plan;
-            for record in part.records {
+            // An earlier life may have parked some of it, and ended before it released the frame.
+            let parked = self.core.parked_between(part.start, part.end());
+            let mut in_plan = self.plan.part_at(place, part.start, last);
+            for (record, offset) in part.records.iter().zip(part.start.offset..) {
+                if parked.binary_search(&(offset + 1)).is_ok() {
+                    let next = Position { offset: offset + 1, ..part.start };
+                    in_plan = self.plan.part_at(place, next, None);
+                    continue;
+                }
                 let from = base + (record.as_ptr() as usize - payload.as_ptr() as usize);
                 self.plan.add(self.window.records.len(), in_plan);
                 self.window.records.push((from, from + record.len()));
             }
+            self.lanes[place].part = in_plan;
         }
         Ok(())
-    }
-
-    /// Parks what Redis will never take, unless it is to wait.
-    fn park(&mut self, core: &Core) {
-        if !core.parks() {
-            return;
-        }
-        for at in 0..self.plan.chunks.len() {
-            let chunk = &self.plan.chunks[at];
-            if chunk.state != State::Refused {
-                continue;
-            }
-            let lane = &self.lanes[chunk.lane];
-            let records = self.plan.indexes(chunk.places.clone()).map(|index| self.window.record(index));
-            match core.park(&lane.list, &self.sender.why(lane), chunk.begin(), records) {
-                Ok(()) => self.plan.chunks[at].state = State::Settled,
-                Err(error) => core.trouble(&Trouble::Away { text: format!("the dead letters: {error}") }),
-            }
-        }
     }
 
     fn gauges(&self, spool: &Spool) {

@@ -110,17 +110,18 @@ impl Memory {
     /// A record is handed in. If it is known, it and what lies before it are taken out: those were given up.
     ///
     /// A record may be handed in while one before it waits to be handed in again: rsyslog, having been turned away with a single
-    /// record of a batch, goes on with the next ones and comes back. They must not overtake it.
+    /// record of a batch, goes on with the next ones and comes back. They must not overtake it, nor make it forgotten.
     pub fn take(&mut self, hash: u128) -> Match {
         let Some(at) = self.entries.iter().position(|entry| entry.hash == hash) else {
             return Match::New;
         };
         let entry = self.entries[at];
         let waits = self.entries.iter().take(at).any(|before| before.turned_away > entry.turned_away);
-        if waits && !entry.fate.is_done() {
-            return Match::TooEarly;
+        match (waits, entry.fate.is_done()) {
+            (true, false) => return Match::TooEarly,
+            (true, true) => drop(self.entries.remove(at)),
+            (false, _) => drop(self.entries.drain(..=at)),
         }
-        self.entries.drain(..=at);
         Match::Known(entry)
     }
 
@@ -227,6 +228,16 @@ mod tests {
         for n in 0..3 {
             assert_eq!(fate(memory.take(h(n))), Some(Fate::Absent));
         }
+    }
+
+    #[test]
+    fn a_record_that_is_done_does_not_make_one_forgotten_that_waits() {
+        let mut memory = memory(&[Fate::Done, Fate::Done, Fate::Absent]);
+        memory.turn_away(h(0), 0);
+        assert_eq!(fate(memory.take(h(1))), Some(Fate::Done));
+        assert_eq!(memory.take(h(2)), Match::TooEarly);
+        assert_eq!(fate(memory.take(h(0))), Some(Fate::Done));
+        assert_eq!(fate(memory.take(h(2))), Some(Fate::Absent));
     }
 
     #[test]

@@ -152,6 +152,12 @@ impl Outlet {
         }
     }
 
+    /// Records that wait in the spool; `None` if it is not open.
+    pub fn waiting(&self) -> Option<u64> {
+        let journal = &self.core.spool()?.journal;
+        Some(if journal.is_empty() { 0 } else { journal.records().max(1) })
+    }
+
     /// What has happened so far.
     pub fn counters(&self) -> &Arc<Counters> {
         &self.core.counters

@@ -159,7 +159,7 @@ impl Plan {
             }
         }
         let mut begin = 0;
-        for part in &self.parts {
+        for part in self.parts.iter().filter(|part| part.count > 0) {
             let most = part.count.div_ceil(CHUNKS).max(CHUNK_RECORDS_MIN).min(bounds.records);
             let end = begin + part.count;
             let first = part.start.unwrap_or_else(|| numbers(part.count));

@@ -208,12 +208,20 @@ impl Worker {
             return Outcome::Refused;
         }
         match core.park(list, detail, core.aside(), std::iter::once(record)) {
-            Ok(()) => Outcome::Done,
-            Err(error) => {
+            (_, None) => Outcome::Done,
+            (_, Some(error)) => {
                 core.trouble(&Trouble::Away { text: format!("the dead letters: {error}") });
                 Outcome::Later
             }
         }
+    }
+
+    /// True if there is a connection that Redis has not closed. Asks nobody.
+    pub fn is_connected(&mut self) -> bool {
+        if self.sender.port.link().is_some_and(|link| !link.is_alive()) {
+            self.sender.port.close();
+        }
+        self.sender.port.is_open()
     }
 
     /// True if there is a spool that takes batches, or a connection, or one may be tried. Asks nobody.
@@ -287,7 +295,9 @@ impl Worker {
             {
                 log::warn!("{}: batches go into the spool", core.config.name);
             }
-            self.park(core, batch);
+            let Some(slot) = self.slot.as_ref() else { return };
+            let sender = &self.sender;
+            core.park_refused(&mut self.plan, &slot.lanes, |lane| sender.why(lane), batch);
         }
         if let Some(spool) = spool
             && !self.plan.is_settled()
@@ -401,26 +411,6 @@ impl Worker {
         // Parts are given anew.
         slot.lanes.begin(true);
         Recall::Known
-    }
-
-    /// Parks what Redis will never take, if there is a place for it.
-    fn park(&mut self, core: &Core, batch: &impl Batch) {
-        let Some(slot) = self.slot.as_ref() else { return };
-        if !core.parks() {
-            return;
-        }
-        for at in 0..self.plan.chunks.len() {
-            let chunk = &self.plan.chunks[at];
-            if chunk.state != State::Refused {
-                continue;
-            }
-            let lane = &slot.lanes[chunk.lane];
-            let records = self.plan.indexes(chunk.places.clone()).map(|index| batch.record(index));
-            match core.park(&lane.list, &self.sender.why(lane), chunk.begin(), records) {
-                Ok(()) => self.plan.chunks[at].state = State::Settled,
-                Err(error) => core.trouble(&Trouble::Away { text: format!("the dead letters: {error}") }),
-            }
-        }
     }
 
     /// Not everything is settled: notes what is known of each record.

@@ -97,7 +97,7 @@ impl<W: Write> Lines<'_, W> {
                 continue;
             }
             self.damaged |= !good;
-            let end = bytes.iter().position(|byte| *byte == b'\n');
+            let end = memchr::memchr(b'\n', bytes);
             let (piece, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
             self.line.extend_from_slice(piece);
             offset += piece.len() as u64;

@@ -121,8 +121,8 @@ fn verify_stream(look: &spool::inspect::Inspection, report: &mut Report) -> Resu
         match seen {
             Seen::Bytes { at, bytes, good } => {
                 bytes_read += bytes.len() as u64;
-                lines += bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
-                open_end = match bytes.iter().rposition(|byte| *byte == b'\n') {
+                lines += memchr::memchr_iter(b'\n', bytes).count() as u64;
+                open_end = match memchr::memrchr(b'\n', bytes) {
                     Some(last) => (bytes.len() - last - 1) as u64,
                     None => open_end + bytes.len() as u64,
                 };

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use delivery::counters::get;
 use delivery::dead_letter::DeadLetters;
+use delivery::journal::{JournalConfig, SEGMENT_BYTES};
+use delivery::outlet::{OnRefused, Outlet, OutletConfig};
 use delivery::position::Position;
 use delivery::spool::{Spool, SpoolError, Sync, inspect};
 
@@ -25,17 +27,54 @@ const LOOK: Duration = Duration::from_millis(20);
 /// It may be interrupted at any moment and run again.
 pub fn replay(directory: &Path, settings: Settings) -> anyhow::Result<u64> {
     let store = Store::open(directory)?;
-    let Store::Stream(look) = &store else {
-        bail!("{} is a journal: the door that it belongs to empties it when it starts", directory.display());
+    let last = match &store {
+        Store::Stream(look) => last_line(look).map_err(|error| told(&error))?,
+        Store::Journal(_) => None,
     };
-    let last = last_line(look).map_err(|error| told(&error))?;
+    let is_stream = matches!(store, Store::Stream(_));
     drop(store);
-    let Some(last) = last else { return Ok(0) };
-    let faults = check::redis(&settings).faults;
-    if let Some(fault) = faults.first() {
-        bail!("{fault}");
+    let reachable = || match check::redis(&settings).faults.first() {
+        Some(fault) => bail!("{fault}"),
+        None => Ok(()),
+    };
+    match last {
+        None if is_stream => Ok(0),
+        None => reachable().and_then(|()| journal(directory, settings)),
+        Some(last) => reachable().and_then(|()| stream(settings, last)),
     }
-    stream(settings, last)
+}
+
+/// What a door does with a journal when it starts. The frames name producer, slots and lists themselves.
+fn journal(directory: &Path, settings: Settings) -> anyhow::Result<u64> {
+    let journal = JournalConfig {
+        directory: directory.to_owned(),
+        bytes_max: u64::MAX,
+        segment_bytes: SEGMENT_BYTES,
+        sync: Sync::Always,
+    };
+    let config = OutletConfig {
+        name: "replay".into(),
+        producer: "replay".into(),
+        side: settings.side,
+        journal: Some(journal),
+        dead_letters: Some(settings.dead_letter_directory.clone()),
+        on_refused: if settings.park_refused() { OnRefused::DeadLetter } else { OnRefused::Hold },
+        ..OutletConfig::default()
+    };
+    let outlet = Outlet::new(config, Box::new(move || settings.login()))?;
+    outlet.start()?;
+    let outcome = loop {
+        let health = outlet.health();
+        match outlet.waiting() {
+            Some(0) => break Ok(get(&outlet.counters().pushed)),
+            // The folder was there a moment ago.
+            None => break Err(anyhow::anyhow!("the spool {} cannot be used", directory.display())),
+            Some(_) if health.stopped => break Err(anyhow::anyhow!("{}", health.last_error)),
+            Some(_) => std::thread::sleep(LOOK),
+        }
+    };
+    outlet.stop();
+    outcome
 }
 
 /// The place behind the last whole line.
@@ -43,7 +82,7 @@ fn last_line(look: &inspect::Inspection) -> Result<Option<Position>, SpoolError>
     let mut last = None;
     look.walk(|seen| {
         if let inspect::Seen::Bytes { at, bytes, .. } = seen
-            && let Some(end) = bytes.iter().rposition(|byte| *byte == b'\n')
+            && let Some(end) = memchr::memrchr(b'\n', bytes)
         {
             last = Some(Position { offset: at.offset + end as u64 + 1, ..at });
         }

@@ -143,6 +143,11 @@ impl Host {
         }
     }
 
+    /// False from 8.2608 on.
+    pub fn tells_its_end(&self) -> bool {
+        self.finished.is_some()
+    }
+
     /// True once rsyslogd was told to end. Versions from 8.2608 on do not tell.
     pub fn is_ending(&self) -> bool {
         self.finished.is_some_and(|finished| finished.load(Relaxed) != 0)

@@ -3,6 +3,7 @@
 use std::ffi::c_void;
 use std::ptr::null_mut;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use super::fds;
 use super::host::host;
@@ -18,6 +19,9 @@ pub struct Instance {
     pub action: Action,
     stats: Mutex<Option<Stats>>,
 }
+
+/// How long a batch may wait for Redis where rsyslogd does not tell that it ends: a stop may take two seconds.
+const SILENT: Duration = Duration::from_millis(1_500);
 
 /// All that are alive: those to start after the fork, and to compare new ones with.
 static INSTANCES: Mutex<Vec<Weak<Instance>>> = Mutex::new(Vec::new());
@@ -47,7 +51,8 @@ pub unsafe fn create(list: *mut OmodNvlst) -> Result<(*mut c_void, *mut OmodOmsr
         host().log(Severity::Warning, &format!("omrust: {}: {remark}", settings.name));
     }
     let request = Request::new(&settings.templates()).ok_or(OMOD_OUT_OF_MEMORY)?;
-    let action = Action::new(settings, fds::keep_low_ones_taken).map_err(|error| complain(vec![error]))?;
+    let patience = if host().tells_its_end() { Duration::MAX } else { SILENT };
+    let action = Action::new(settings, patience, fds::keep_low_ones_taken).map_err(|error| complain(vec![error]))?;
     let stats = Stats::new(&action.settings().name, action.counters());
     let instance = Arc::new(Instance { action, stats: Mutex::new(stats) });
     let mut instances = INSTANCES.lock().unwrap_or_else(PoisonError::into_inner);

@@ -85,10 +85,9 @@ impl Worker {
         if !host().forgets_batches || self.instance.action.settings().spool.is_some() {
             return OMOD_OK;
         }
-        match self.outlet.try_lock() {
-            Ok(outlet) if !outlet.ready() => OMOD_SUSPENDED,
-            _ => OMOD_OK,
-        }
+        let Ok(mut outlet) = self.outlet.try_lock() else { return OMOD_OK };
+        let reachable = outlet.is_connected() || outlet.probe(&|| self.is_interrupted());
+        if reachable { OMOD_OK } else { OMOD_SUSPENDED }
     }
 
     /// `commitTransaction`.

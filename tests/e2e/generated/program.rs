@@ -10,8 +10,16 @@ use super::roff::Page;
 pub fn page() -> String {
     let mut cli = Cli::command();
     cli.build();
-    let commands: Vec<&Command> = cli.get_subcommands().filter(|command| command.get_name() != "help").collect();
-    let common: Vec<&Arg> = own(commands[0]).filter(|arg| commands.iter().all(|c| has(c, arg))).collect();
+    let named = |command: &Command| command.get_name() != "help";
+    let families: Vec<&Command> = cli.get_subcommands().filter(|command| named(command)).collect();
+    let (plain, nested): (Vec<&Command>, Vec<&Command>) = families.into_iter().partition(|c| !c.has_subcommands());
+    let common: Vec<&Arg> = own(plain[0]).filter(|arg| plain.iter().all(|c| has(c, arg))).collect();
+    let members = nested.iter().flat_map(|family| {
+        let members = family.get_subcommands().filter(|command| named(command));
+        members.map(|command| (format!("{} {}", family.get_name(), command.get_name()), command))
+    });
+    let commands: Vec<(String, &Command)> =
+        plain.iter().map(|command| (command.get_name().to_owned(), *command)).chain(members).collect();
 
     let mut page = Page::new("FIFO-BRIDGE", "8", "System Manager's Manual");
     page.raw(&written(|out| Man::new(cli.clone()).render_name_section(out)));
@@ -26,8 +34,8 @@ pub fn page() -> String {
          (with appendfsync always): a cursor beside the list moves in the same atomic step as the records.",
     );
     page.section("COMMANDS");
-    for command in &commands {
-        page.subsection(&format!("fifo-bridge {}", command.get_name()));
+    for (name, command) in &commands {
+        page.subsection(&format!("fifo-bridge {name}"));
         page.text(&format!("{}.", command.get_about().expect("each command says what it does")));
         let special: Vec<&Arg> = own(command).filter(|arg| !is_among(&common, arg)).collect();
         if !special.is_empty() {
@@ -40,17 +48,21 @@ pub fn page() -> String {
     page.finish()
 }
 
-fn synopsis(page: &mut Page, commands: &[&Command], common: &[&Arg]) {
+fn synopsis(page: &mut Page, commands: &[(String, &Command)], common: &[&Arg]) {
     page.section("SYNOPSIS");
-    for (index, command) in commands.iter().enumerate() {
+    for (index, (name, command)) in commands.iter().enumerate() {
         let special: Vec<String> = own(command)
             .filter(|arg| !is_among(common, arg))
-            .map(|arg| format!(" [\\fB\\-\\-{}\\fR]", arg.get_long().expect("it has a name").replace('-', "\\-")))
+            .map(|arg| match arg.get_long() {
+                Some(long) => format!(" [\\fB\\-\\-{}\\fR]", long.replace('-', "\\-")),
+                None => format!(" \\fI{}\\fR", arg.get_value_names().expect("it has a name")[0]),
+            })
             .collect();
+        let options = if common.iter().all(|arg| has(command, arg)) { " [\\fIoption\\fR ...]" } else { "" };
         if index > 0 {
             page.raw(".br\n");
         }
-        page.raw(&format!("\\fBfifo\\-bridge {}\\fR{} [\\fIoption\\fR ...]\n", command.get_name(), special.concat()));
+        page.raw(&format!("\\fBfifo\\-bridge {name}\\fR{}{options}\n", special.concat()));
     }
 }
 
@@ -59,7 +71,7 @@ fn rest(page: &mut Page) {
     page.item("`0`", "It worked. For `run`: it was stopped by a signal.");
     page.item(
         "`1`",
-        "It did not work: Redis cannot be reached (`check`), no bridge answers (`status`), the spool is in use, a folder cannot be written.",
+        "It did not work: Redis cannot be reached (`check`), no bridge answers (`status`), the spool is in use, a folder cannot be written, something is damaged or lost (`spool verify`).",
     );
     page.item("`2`", "The command line is wrong.");
     page.item(
@@ -131,6 +143,11 @@ fn rest(page: &mut Page) {
         "What rsyslog needs stands, with reasons, in `central-relp-pipe.conf` below `/usr/share/doc/fifo-bridge/examples`. Whether it works:",
     );
     page.example(&["logger -p local3.info hello", "redis-cli LRANGE rsyslog 0 -1"]);
+    page.text("What a spool still holds, while nothing runs, and how it gets into Redis all the same:");
+    page.example(&[
+        "fifo-bridge spool verify /var/lib/fifo-bridge/spool",
+        "fifo-bridge spool replay /var/lib/fifo-bridge/spool",
+    ]);
     page.text("How many records wait:");
     page.example(&["fifo-bridge status --json | jq .unpushed_bytes,.list_length"]);
     page.section("SEE ALSO");
@@ -153,12 +170,12 @@ fn is_among(args: &[&Arg], arg: &Arg) -> bool {
 }
 
 /// clap's words on these options, as a section.
-fn options(args: &[&Arg]) -> String {
+pub(super) fn options(args: &[&Arg]) -> String {
     let command = Command::new("fifo-bridge").disable_help_flag(true).args(args.iter().copied().cloned());
     written(|out| Man::new(command).render_options_section(out))
 }
 
-fn written(write: impl FnOnce(&mut Vec<u8>) -> std::io::Result<()>) -> String {
+pub(super) fn written(write: impl FnOnce(&mut Vec<u8>) -> std::io::Result<()>) -> String {
     let mut out = Vec::new();
     write(&mut out).expect("a vector takes it");
     String::from_utf8(out).expect("text")

@@ -66,7 +66,7 @@ pub const OMRUST: Door = Door {
             write!(text, " key.prefix=\"{PREFIX}\"").expect("memory");
         }
         if let Some(spool) = place.spool {
-            write!(text, " spool.directory=\"{}\"", spool.display()).expect("memory");
+            write!(text, " spool.directory=\"{}\" spool.delay=\"200\"", spool.display()).expect("memory");
         }
         write!(text, " {})", place.more).expect("memory");
         text

@@ -14,7 +14,7 @@ const AOF: [(&str, &str); 2] = [("appendonly", "yes"), ("appendfsync", "always")
 const FAULT: Duration = Duration::from_millis(600);
 
 /// How long the module waits for Redis here, until it spools or gives the batch back.
-const IMPATIENT: &str = "timeout=\"400\" connecttimeout=\"400\" spool.delay=\"200\"";
+const IMPATIENT: &str = "timeout=\"400\" connecttimeout=\"400\"";
 
 fn plan(spool: bool) -> Plan {
     Plan { spool, more: IMPATIENT.to_owned(), ..Plan::default() }
@@ -216,4 +216,58 @@ pub fn in_the_background() -> Scenario {
 /// [`redis_killed`] as it is.
 pub fn redis_killed_plainly(spool: bool) -> Scenario {
     redis_killed(plan(spool))
+}
+
+/// Who keeps the records while Redis is away: the module, or rsyslog's own queue with any action behind it.
+fn keeper(own_queue: bool, bytes: u64) -> Plan {
+    let queue = if own_queue { Queue::Disk } else { Queue::Direct };
+    let way = Way::Relp(1000);
+    Plan { way, queue, redis: AOF.to_vec(), disk: Some(bytes), spool_at: "disk/spool", ..plan(true) }
+}
+
+/// The power is cut while Redis is away. All that was answered must be on the disk.
+pub fn power_cut(own_queue: bool) -> Scenario {
+    let round = [Step::Sent(500), Step::Freeze, Step::CutPower, Step::Kill, Step::PowerUp, Step::Start];
+    let steps =
+        [vec![Step::KillRedis, Step::Send(&["a", "b"])], round.repeat(3), vec![Step::StartRedis, Step::Flow(300)]];
+    Scenario { name: "the power is cut", plan: keeper(own_queue, 64 << 20), steps: steps.concat() }
+}
+
+/// The disk fails under a running rsyslogd while Redis is away: each write and each sync is an error from then on.
+pub fn disk_fails(own_queue: bool) -> Scenario {
+    let round = [Step::Sent(500), Step::CutPower, Step::Last(FAULT * 2), Step::Kill, Step::PowerUp, Step::Start];
+    let steps =
+        [vec![Step::KillRedis, Step::Send(&["a", "b"])], round.repeat(2), vec![Step::StartRedis, Step::Flow(300)]];
+    Scenario { name: "the disk fails", plan: keeper(own_queue, 64 << 20), steps: steps.concat() }
+}
+
+/// The file system is full long before the spool may be, while Redis is away.
+pub fn disk_full() -> Scenario {
+    let plan = Plan { pace: Pace { burst: 500, ..Pace::default() }, ..keeper(false, 12 << 20) };
+    let plan = Plan { queue: Queue::Memory { workers: 1, batch: 1024 }, way: Way::Lines, ..plan };
+    let steps = vec![
+        Step::KillRedis,
+        Step::Send(&["a", "b"]),
+        Step::Stalled(Duration::from_secs(2)),
+        Step::StartRedis,
+        Step::Flow(1_000),
+    ];
+    Scenario { name: "the disk is full", plan, steps }
+}
+
+/// The same behind RELP without a queue in memory: nobody is answered who is not safe.
+pub fn disk_full_behind_relp(own_queue: bool) -> Scenario {
+    let pace = Pace { burst: 500, pause: Duration::ZERO, torn_every: 0 };
+    let plan = Plan { pace, ..keeper(own_queue, 12 << 20) };
+    let steps = vec![
+        Step::KillRedis,
+        Step::Send(&["a", "b"]),
+        Step::Stalled(Duration::from_secs(2)),
+        Step::Kill,
+        Step::Start,
+        Step::Stalled(Duration::from_secs(2)),
+        Step::StartRedis,
+        Step::Flow(1_000),
+    ];
+    Scenario { name: "the disk is full behind RELP", plan, steps }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use redis::Value;
 
 use crate::child::{PATIENCE, Scene, free_port, until};
+use crate::disk::Disk;
 use crate::host::Host;
 use crate::load::Pace;
 use crate::native::door::{Door, KEY, PREFIX, Place};
@@ -28,6 +29,8 @@ pub enum Queue {
         /// Records that they take at once, at most.
         batch: u32,
     },
+    /// rsyslog's own queue on disk, in place of the module's spool and as careful as it can be: one checkpoint a message, synced.
+    Disk,
 }
 
 /// What a [`Rig`] is made of.
@@ -45,6 +48,10 @@ pub struct Plan {
     pub dynamic: bool,
     /// The action has a spool, if it knows how.
     pub spool: bool,
+    /// Where its folder is in the scene.
+    pub spool_at: &'static str,
+    /// A file system of its own of so many bytes, the folder `disk` of the scene.
+    pub disk: Option<u64>,
     /// More parameters of the action, if it is the project's own.
     pub more: String,
     /// The password that the action gives. The server's own is `right`.
@@ -68,6 +75,8 @@ impl Default for Plan {
             proxy: false,
             dynamic: false,
             spool: true,
+            spool_at: "spool",
+            disk: None,
             more: String::new(),
             password: None,
             daemon: false,
@@ -89,6 +98,8 @@ pub struct Rig {
     pub proxy: Option<Proxy>,
     /// The rsyslogd.
     pub rsyslogd: Rsyslogd,
+    /// A disk whose power can be cut, if it was asked for.
+    pub disk: Option<Disk>,
     /// What it says of itself.
     pub statistics: Statistics,
     /// Where the statistics of its last start begin.
@@ -99,7 +110,8 @@ pub struct Rig {
     pub sent: Sent,
     /// Records that rsyslogd was given before its last start.
     sent_before_start: u64,
-    plan: Plan,
+    /// What it is made of.
+    pub plan: Plan,
     input: u16,
 }
 
@@ -111,7 +123,7 @@ impl Rig {
         rig
     }
 
-    /// Redis runs, rsyslogd does not yet. The spool's folder is `spool` in the scene.
+    /// Redis runs, rsyslogd does not yet.
     pub fn prepare(plan: &Plan, door: &Door, scene: &Scene) -> Self {
         let setup = plan.redis.iter().fold(Redis::setup(scene), |setup, (name, value)| setup.option(name, value));
         let setup = if plan.password.is_some() { setup.password("right") } else { setup };
@@ -125,7 +137,8 @@ impl Rig {
         };
         let input = free_port();
         let statistics = Statistics::new(&scene.file("statistics.json"));
-        let spool = plan.spool.then(|| scene.folder("spool"));
+        let disk = plan.disk.map(|bytes| Disk::make(scene, "disk", bytes));
+        let spool = plan.spool.then(|| scene.folder(plan.spool_at));
         let place = Place {
             port,
             password: plan.password,
@@ -156,6 +169,7 @@ impl Rig {
             redis,
             proxy,
             rsyslogd,
+            disk,
             statistics,
             mark: 0,
             senders,
@@ -168,7 +182,7 @@ impl Rig {
 
     /// The spool's folder.
     pub fn spool(&self) -> PathBuf {
-        self.scene.file("spool")
+        self.scene.file(self.plan.spool_at)
     }
 
     /// What rsyslogd has logged about itself.
@@ -181,6 +195,8 @@ impl Rig {
         self.mark = self.statistics.mark();
         self.sent_before_start = self.sent.count();
         self.rsyslogd.start();
+        let log = self.rsyslogd.log();
+        assert!(!log.contains("error during parsing"), "rsyslogd does not understand its configuration:\n{log}");
     }
 
     /// New senders, in place of those that were there.
@@ -306,6 +322,15 @@ fn configuration(
     let queue = match plan.queue {
         Queue::Direct => {
             lines.push("main_queue(queue.type=\"Direct\")".to_owned());
+            String::new()
+        }
+        Queue::Disk => {
+            let folder = scene.folder(plan.spool_at);
+            lines.push(format!(
+                "main_queue(queue.type=\"Disk\" queue.filename=\"q\" queue.spoolDirectory=\"{}\" queue.size=\"10000000\" \
+                 queue.checkpointInterval=\"1\" queue.syncQueueFiles=\"on\" queue.timeoutEnqueue=\"2000\")",
+                folder.display()
+            ));
             String::new()
         }
         Queue::Memory { workers, batch } => {

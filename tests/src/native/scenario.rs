@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
+
 use crate::child::PATIENCE;
 use crate::ledger::Verdict;
 use crate::native::door::Door;
@@ -56,6 +58,14 @@ pub enum Step {
     Kill,
     /// rsyslogd starts.
     Start,
+    /// The senders get no further for so long.
+    Stalled(Duration),
+    /// The disk loses what was not forced to it, and fails from then on.
+    CutPower,
+    /// rsyslogd stands still.
+    Freeze,
+    /// The disk is there again, with what it has.
+    PowerUp,
     /// Anything else.
     Do(fn(&mut Rig)),
 }
@@ -123,7 +133,7 @@ impl Scenario {
         for (index, step) in self.steps.iter().enumerate() {
             stalled += u32::from(!self.step(&mut rig, door, index, *step));
         }
-        let mut outcome = self.end(rig, door);
+        let mut outcome = end(rig, door);
         outcome.stalled = stalled;
         outcome
     }
@@ -177,32 +187,52 @@ impl Scenario {
             Step::Term => _ = stop(rig, door),
             Step::Kill => rig.rsyslogd.kill9(),
             Step::Start => rig.start_rsyslogd(),
+            Step::Stalled(time) => stalled(rig, time),
+            Step::CutPower => rig.disk.as_ref().expect("a disk").cut_power(),
+            Step::Freeze => rig.rsyslogd.signal(Signal::SIGSTOP),
+            Step::PowerUp => rig.disk.as_ref().expect("a disk").power_up(),
             Step::Do(what) => what(rig),
         }
         true
     }
+}
 
-    fn end(&self, mut rig: Rig, door: &Door) -> Outcome {
-        rig.finish();
-        let limit = if door.control { CONTROL_PATIENCE } else { ARRIVAL };
-        let (mut last, mut since) = (0, Instant::now());
-        let (letters, sent) = (rig.dead_letters().len() as u64, rig.sent.count());
-        while last + letters.min(rig.dead_letters().len() as u64) < sent && since.elapsed() < limit {
-            std::thread::sleep(Duration::from_millis(20));
-            let now = rig.arrived().unwrap_or(last);
-            if now > last {
-                (last, since) = (now, Instant::now());
-            }
+/// The senders end, and everything should arrive; then rsyslogd ends, and the records are judged.
+pub fn end(mut rig: Rig, door: &Door) -> Outcome {
+    rig.finish();
+    let limit = if door.control { CONTROL_PATIENCE } else { ARRIVAL };
+    let (mut last, mut since) = (0, Instant::now());
+    let (letters, sent) = (rig.dead_letters().len() as u64, rig.sent.count());
+    while last + letters.min(rig.dead_letters().len() as u64) < sent && since.elapsed() < limit {
+        std::thread::sleep(Duration::from_millis(20));
+        let now = rig.arrived().unwrap_or(last);
+        if now > last {
+            (last, since) = (now, Instant::now());
         }
-        let stopped = stop(&mut rig, door);
-        // A list that took nothing for a while has its later records behind the dead letters.
-        let mut elements = rig.dead_letters();
-        elements.extend(rig.elements());
-        let verdict = rig.sent.ledger().judge(&elements);
-        let acked_lost = rig.sent.acked_ledger().judge(&elements).lost.count;
-        let ordered = !matches!(self.plan.queue, Queue::Memory { workers: 2.., .. });
-        let (unanswered, again) = (rig.sent.unanswered(), rig.sent.again());
-        Outcome { verdict, acked_lost, unanswered, again, ordered, stalled: 0, stopped, messages: rig.messages() }
+    }
+    let stopped = stop(&mut rig, door);
+    // A list that took nothing for a while has its later records behind the dead letters.
+    let mut elements = rig.dead_letters();
+    elements.extend(rig.elements());
+    let verdict = rig.sent.ledger().judge(&elements);
+    let acked_lost = rig.sent.acked_ledger().judge(&elements).lost.count;
+    let ordered = !matches!(rig.plan.queue, Queue::Memory { workers: 2.., .. });
+    let (unanswered, again) = (rig.sent.unanswered(), rig.sent.again());
+    Outcome { verdict, acked_lost, unanswered, again, ordered, stalled: 0, stopped, messages: rig.messages() }
+}
+
+/// Waits until the senders get no further.
+#[track_caller]
+fn stalled(rig: &Rig, time: Duration) {
+    let senders = rig.senders.as_ref().expect("somebody sends");
+    let (mut last, mut since, start) = (senders.done(), Instant::now(), Instant::now());
+    while since.elapsed() < time {
+        assert!(start.elapsed() < ARRIVAL, "the senders go on and on");
+        std::thread::sleep(Duration::from_millis(20));
+        let now = senders.done();
+        if now > last {
+            (last, since) = (now, Instant::now());
+        }
     }
 }
 

@@ -14,7 +14,7 @@ fn plan(disk: &disk::Disk, plan: Plan) {
 }
 
 /// As if the process were killed: what is on disk now, seen by another life. The folder is a copy.
-fn killed(config: &JournalConfig) -> (Vec<u64>, (u64, u64)) {
+pub(super) fn killed(config: &JournalConfig) -> (Vec<u64>, (u64, u64)) {
     let copy = folder();
     for entry in std::fs::read_dir(&config.directory).expect("a folder") {
         let path = entry.expect("an entry").path();

@@ -4,6 +4,8 @@ mod basic;
 mod damage;
 mod failures;
 pub(super) mod faults;
+#[cfg(not(feature = "fault-points"))]
+mod kills;
 mod model;
 
 mod threads;

@@ -40,6 +40,9 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     proptest::collection::vec(op, 1..60)
 }
 
+/// What of a folder another folder gets.
+type Leave<'a> = dyn Fn(&Durable, &Path, &Path) -> Durable + 'a;
+
 struct Stand {
     folder: tempfile::TempDir,
     config: JournalConfig,
@@ -64,7 +67,7 @@ impl Stand {
         let folder = folder();
         let disk = disk::Disk::default();
         *locked(&disk.faults.durable) = Some(Durable::default());
-        let config = JournalConfig { sync, bytes_max, ..config(folder.path()) };
+        let config = JournalConfig { bytes_max, sync, ..config(folder.path()) };
         let open = Some(recovery::open(config.clone(), NOW, disk.clone()).expect("open"));
         let (taken, held) = (Vec::new(), Vec::new());
         Self { folder, config, disk, open, taken, released: 0, held, next: Some(0), doubtful: false, appended: 0 }
@@ -119,7 +122,7 @@ impl Stand {
     }
 
     /// Another life, in the folder that `leave` makes of this one.
-    fn again(&mut self, leave: Option<&dyn Fn(&Durable, &Path, &Path) -> Durable>) {
+    fn again(&mut self, leave: Option<&Leave<'_>>) {
         if let Some(leave) = leave {
             let folder = folder();
             let durable = locked(&self.disk.faults.durable).take().expect("it is kept");
