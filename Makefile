@@ -77,14 +77,15 @@ $(ZIG)/cargo-zigbuild:
 test: need deb
 	$(CARGO) test --locked --workspace
 
-# demo [N=records]. Everything else that the demo takes goes into ARGS; "make demo ARGS=--help" tells.
+# demo [N=records] [DOOR=pipe|prog|native]. Everything else that the demo takes goes into ARGS; "make demo ARGS=--help" tells.
 N ?=
+DOOR ?=
 ARGS ?=
-## demo: the whole chain in a private folder, with kills in the middle and a verdict (N=1000000 sends more)
+## demo: the whole chain in a private folder, with kills in the middle and a verdict (N=1000000 sends more; DOOR=pipe, prog or native)
 .PHONY: demo
 demo: need-demo build
 	$(CARGO) build --locked --release --package e2e --bin demo
-	$(TARGET)/release/demo $(if $(N),--messages $(N)) $(ARGS)
+	$(TARGET)/release/demo $(if $(N),--messages $(N)) $(if $(DOOR),--door $(DOOR)) $(ARGS)
 
 ## bench-fifo: what docs/BENCHMARKS.md tells, measured here (ARGS are passed on)
 .PHONY: bench-fifo
