@@ -44,7 +44,9 @@ fn none(found: &[String]) {
 #[test]
 fn unsafe_has_one_address() {
     let mut found = Vec::new();
-    for (name, text) in ["delivery", "fifo-bridge", "omrust", "tests"].iter().flat_map(|folder| files(folder, &[".rs"]))
+    for (name, text) in ["delivery", "fifo-bridge", "omrust", "omrust-prog", "settings", "tests"]
+        .iter()
+        .flat_map(|folder| files(folder, &[".rs"]))
     {
         if name.starts_with("omrust/src/abi/") {
             continue;
@@ -52,7 +54,14 @@ fn unsafe_has_one_address() {
         let lines = code(&text).filter(|(_, line)| line.contains("unsafe ") && !name.ends_with("tidy.rs"));
         found.extend(lines.map(|(number, _)| format!("{name}:{number}: unsafe lives in omrust/src/abi only")));
     }
-    for crate_root in ["delivery/src/lib.rs", "fifo-bridge/src/lib.rs", "fifo-bridge/src/main.rs"] {
+    for crate_root in [
+        "delivery/src/lib.rs",
+        "fifo-bridge/src/lib.rs",
+        "fifo-bridge/src/main.rs",
+        "omrust-prog/src/lib.rs",
+        "omrust-prog/src/main.rs",
+        "settings/src/lib.rs",
+    ] {
         let text = fs::read_to_string(root().join(crate_root)).expect("a crate");
         if !text.contains("#![forbid(unsafe_code)]") {
             found.push(format!("{crate_root}: says no forbid(unsafe_code)"));
@@ -97,8 +106,9 @@ fn decisions_read_no_clock_and_open_nothing() {
 #[test]
 fn nothing_prints_but_the_program() {
     let mut found = Vec::new();
-    for (name, text) in
-        ["delivery/src", "fifo-bridge/src", "omrust/src"].iter().flat_map(|folder| files(folder, &[".rs"]))
+    for (name, text) in ["delivery/src", "fifo-bridge/src", "omrust/src", "omrust-prog/src", "settings/src"]
+        .iter()
+        .flat_map(|folder| files(folder, &[".rs"]))
     {
         let lines =
             code(&text).filter(|(_, line)| ["println!", "eprintln!", "print!("].iter().any(|p| line.contains(p)));
