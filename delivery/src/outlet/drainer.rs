@@ -63,6 +63,10 @@ pub(super) struct Drainer {
     window: Window,
     /// What is known of dead letters was looked up.
     letters: bool,
+    /// A frame cannot be understood, and nothing behind it is drained.
+    stuck: Option<String>,
+    /// Files could not be freed, and that was told.
+    unreleased: bool,
     key: String,
     said: String,
 }
@@ -76,6 +80,8 @@ impl Drainer {
             plan: Plan::default(),
             window: Window::default(),
             letters: false,
+            stuck: None,
+            unreleased: false,
             key: String::new(),
             said: String::new(),
         }
@@ -114,7 +120,7 @@ impl Drainer {
             match self.fill(reader) {
                 Ok(()) => self.said.clear(),
                 Err(text) => {
-                    self.say(&text);
+                    tell(&mut self.said, &self.core, &text);
                     return Some(RETRY);
                 }
             }
@@ -139,9 +145,7 @@ impl Drainer {
             return Some(if core.is_stopped() { IDLE } else { self.sender.port.wait() });
         }
         fault::pass(Place::OutletBeforeRelease);
-        if let Err(error) = spool.journal.release(last) {
-            log::warn!("{}: {error}", core.config.name);
-        }
+        self.release(spool, last);
         fault::pass(Place::OutletAfterRelease);
         self.window = Window { bytes: std::mem::take(&mut self.window.bytes), ..Window::default() };
         spool.released();
@@ -151,16 +155,25 @@ impl Drainer {
         None
     }
 
+    fn release(&mut self, spool: &Spool, lsn: Lsn) {
+        match spool.journal.release(lsn) {
+            Ok(()) => self.unreleased = false,
+            Err(error) if !std::mem::replace(&mut self.unreleased, true) => {
+                log::warn!("{}: room in the spool is not freed: {error}", self.core.config.name);
+            }
+            Err(_) => {}
+        }
+    }
+
     /// Nothing to drain: finds out whether Redis is back, or sleeps.
     fn idle(&mut self, spool: &Spool, end: Lsn) -> Option<Duration> {
         // Workers push now.
         self.lanes.forget_tips();
         let core = Arc::clone(&self.core);
-        if !spool.is_drained(end)
-            && let Err(error) = spool.journal.release(end)
-        {
-            log::warn!("{}: {error}", core.config.name);
+        if !spool.is_drained(end) {
+            self.release(spool, end);
         }
+        core.forget_letters();
         if !spool.is_away() {
             spool.journal.wait(end, IDLE);
             return None;
@@ -195,17 +208,31 @@ impl Drainer {
         self.window.records.clear();
         self.plan.clear();
         self.lanes.begin(false);
-        while self.window.bytes.len() < WINDOW_BYTES && self.window.records.len() < WINDOW_RECORDS {
-            let Some(frame) = reader.next().map_err(|error| error.to_string())? else { break };
+        while self.window.bytes.len() < WINDOW_BYTES
+            && self.window.records.len() < WINDOW_RECORDS
+            && self.stuck.is_none()
+        {
+            let frame = match reader.next() {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break,
+                // What was read before goes on its way; the next call tries again.
+                Err(_) if self.window.last.is_some() => break,
+                Err(error) => return Err(error.to_string()),
+            };
             let lsn = frame.lsn;
             let base = self.window.bytes.len();
             self.window.bytes.extend_from_slice(frame.payload);
             if let Err(error) = self.take(base) {
-                // Nobody else may drain it: this program or its version does not fit the folder.
-                self.core.stand(&format!("frame {} of the spool: {error}", lsn.0));
-                return Err(error.to_string());
+                // It must not be passed over: this program or its version does not fit the folder.
+                let text = format!("frame {} of the spool: {error}", lsn.0);
+                self.core.stand(&text);
+                self.stuck = Some(text);
+                break;
             }
             self.window.last = Some(lsn);
+        }
+        if let (None, Some(text)) = (self.window.last, &self.stuck) {
+            return Err(text.clone());
         }
         let bounds = Bounds { records: self.core.config.chunk_records, bytes: self.core.config.chunk_bytes };
         let window = &self.window;
@@ -220,7 +247,14 @@ impl Drainer {
         let batch = frame::Batch::decode(payload)?;
         for part in batch.parts {
             if !std::mem::replace(&mut self.letters, true) {
-                self.core.look_up_letters(part.start.epoch);
+                // Without it, what was parked would be pushed: there is no way around.
+                while let Err(error) = self.core.look_up_letters(part.start.epoch) {
+                    tell(&mut self.said, &self.core, &format!("the dead letters: {error}"));
+                    self.core.pause(RETRY);
+                    if self.core.is_stopping() {
+                        return Ok(());
+                    }
+                }
             }
             self.key.clear();
             let _ = write!(self.key, "{}\0{}\0{}", batch.producer, part.slot, part.list);
@@ -249,12 +283,13 @@ impl Drainer {
         set(&counters.spool_bytes, spool.journal.bytes());
         set(&counters.oldest_unpushed_milliseconds, spool.age().as_millis() as u64);
     }
+}
 
-    fn say(&mut self, text: &str) {
-        if self.said != text {
-            text.clone_into(&mut self.said);
-            log::error!("{}: nothing is drained: {text}", self.core.config.name);
-        }
+/// One line per change of what keeps the spool from being drained.
+fn tell(said: &mut String, core: &Core, text: &str) {
+    if said != text {
+        text.clone_into(said);
+        log::error!("{}: nothing is drained: {text}", core.config.name);
     }
 }
 

@@ -208,8 +208,8 @@ impl Worker {
             return Outcome::Refused;
         }
         match core.park(list, detail, core.aside(), std::iter::once(record)) {
-            (_, None) => Outcome::Done,
-            (_, Some(error)) => {
+            Ok(()) => Outcome::Done,
+            Err(error) => {
                 core.trouble(&Trouble::Away { text: format!("the dead letters: {error}") });
                 Outcome::Later
             }
@@ -248,7 +248,8 @@ impl Worker {
             add(&core.counters.received, batch.len() as u64);
         } else {
             match self.recall(core, batch, patience) {
-                Recall::Known => {}
+                // What was in doubt is known now.
+                Recall::Known => core.adopt_epoch(self.slot.as_mut()?),
                 Recall::Wait => return None,
                 Recall::Unknown => return Some(Outcome::Later),
             }
