@@ -11,6 +11,8 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 DESTDIR ?=
 PREFIX ?= /usr
 SBINDIR ?= $(PREFIX)/sbin
+LIBEXECDIR ?= $(PREFIX)/libexec/rsyslog
+INCLUDEDIR ?= $(PREFIX)/include
 SYSCONFDIR ?= /etc
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
@@ -54,10 +56,10 @@ need:
 need-demo:
 	@.ci/need $(NEED_DEMO)
 
-## build: fifo-bridge and the module omrust.so, for this machine
+## build: fifo-bridge, omrust-prog and the module omrust.so, for this machine
 .PHONY: build
 build:
-	$(CARGO) build --locked --release --package fifo-bridge --package omrust
+	$(CARGO) build --locked --release --package fifo-bridge --package omrust --package omrust-prog
 
 ## build-portable: omrust.so for every Linux with glibc 2.28 or later, as the package has it
 .PHONY: build-portable
@@ -75,14 +77,20 @@ $(ZIG)/cargo-zigbuild:
 test: need deb
 	$(CARGO) test --locked --workspace
 
-# demo [N=records]. Everything else that the demo takes goes into ARGS; "make demo ARGS=--help" tells.
+## test-matrix: the portable module in every rsyslogd from 8.2102 to 8.2610 that apt can fetch; one that cannot be had is named
+.PHONY: test-matrix
+test-matrix: need build-portable
+	OMRUST_SO=$(abspath $(PORTABLE)) $(CARGO) test --locked --package e2e --test matrix
+
+# demo [N=records] [DOOR=pipe|prog|native]. Everything else that the demo takes goes into ARGS; "make demo ARGS=--help" tells.
 N ?=
+DOOR ?=
 ARGS ?=
-## demo: the whole chain in a private folder, with kills in the middle and a verdict (N=1000000 sends more)
+## demo: the whole chain in a private folder, with kills in the middle and a verdict (N=1000000 sends more; DOOR=pipe, prog or native)
 .PHONY: demo
 demo: need-demo build
 	$(CARGO) build --locked --release --package e2e --bin demo
-	$(TARGET)/release/demo $(if $(N),--messages $(N)) $(ARGS)
+	$(TARGET)/release/demo $(if $(N),--messages $(N)) $(if $(DOOR),--door $(DOOR)) $(ARGS)
 
 ## bench-fifo: what docs/BENCHMARKS.md tells, measured here (ARGS are passed on)
 .PHONY: bench-fifo
@@ -96,6 +104,18 @@ bench-spool:
 	$(CARGO) build --locked --release --package e2e --bin bench-spool
 	$(TARGET)/release/bench-spool $(ARGS)
 
+## bench-omrust: the same for the module, beside rsyslog's own ways to Redis and to the disk (ARGS=--help tells more)
+.PHONY: bench-omrust
+bench-omrust: need build-portable
+	$(CARGO) build --locked --release --package e2e --bin bench-omrust
+	OMRUST_SO=$(abspath $(PORTABLE)) $(TARGET)/release/bench-omrust $(ARGS)
+
+## bench-prog: omrust-prog beside the smallest program that omprog can talk to (ARGS are passed on)
+.PHONY: bench-prog
+bench-prog: need-demo build
+	$(CARGO) build --locked --release --package e2e --bin bench-prog
+	$(TARGET)/release/bench-prog --program $(TARGET)/release/omrust-prog $(ARGS)
+
 # How many times as many rounds.
 ROUNDS ?= 20
 ## torture: the tests that kill, for much longer (ROUNDS=20 times as long)
@@ -103,10 +123,11 @@ ROUNDS ?= 20
 torture: need
 	E2E_TORTURE=$(ROUNDS) $(CARGO) test --locked --package e2e --test e2e -- --nocapture kills splice
 
-## deb: Debian packages in target/debian: rsyslog-omrust (the module) and fifo-bridge
+## deb: Debian packages in target/debian: rsyslog-omrust (the module), omrust-prog and fifo-bridge
 .PHONY: deb
 deb: $(CARGO_DEB) build-portable
 	$(CARGO_DEB) --locked --package omrust --no-build --target $(PORTABLE_TARGET) --output $(TARGET)/debian/
+	$(CARGO_DEB) --locked --package omrust-prog --output $(TARGET)/debian/
 	$(CARGO_DEB) --locked --package fifo-bridge --output $(TARGET)/debian/
 
 $(CARGO_DEB):
@@ -118,6 +139,11 @@ $(CARGO_DEB):
 install: build
 	install -D -m 755 $(TARGET)/release/fifo-bridge $(DESTDIR)$(SBINDIR)/fifo-bridge
 	install -D -m 644 $(TARGET)/release/libomrust.so $(DESTDIR)$(MODDIR)/omrust.so
+	install -D -m 755 $(TARGET)/release/omrust-prog $(DESTDIR)$(LIBEXECDIR)/omrust-prog
+	install -D -m 644 include/omrust.h $(DESTDIR)$(INCLUDEDIR)/omrust.h
+	test -e $(DESTDIR)$(SYSCONFDIR)/omrust/omrust.toml || \
+		install -D -m 644 packaging/omrust.toml $(DESTDIR)$(SYSCONFDIR)/omrust/omrust.toml
+	install -D -m 644 packaging/apparmor/omrust-prog.apparmor $(DESTDIR)$(SYSCONFDIR)/apparmor.d/rsyslog.d/omrust-prog.apparmor
 	install -d $(DESTDIR)$(UNITDIR)
 	install -m 644 packaging/systemd/fifo-bridge.socket $(DESTDIR)$(UNITDIR)/fifo-bridge.socket
 	sed 's|/usr/sbin/fifo-bridge|$(SBINDIR)/fifo-bridge|' packaging/systemd/fifo-bridge.service > $(DESTDIR)$(UNITDIR)/fifo-bridge.service
@@ -130,6 +156,8 @@ install: build
 	install -d $(DESTDIR)$(MANDIR)/man8 $(DESTDIR)$(MANDIR)/man5
 	gzip -9n < packaging/man/fifo-bridge.8 > $(DESTDIR)$(MANDIR)/man8/fifo-bridge.8.gz
 	gzip -9n < packaging/man/fifo-bridge.toml.5 > $(DESTDIR)$(MANDIR)/man5/fifo-bridge.toml.5.gz
+	gzip -9n < packaging/man/omrust-prog.8 > $(DESTDIR)$(MANDIR)/man8/omrust-prog.8.gz
+	gzip -9n < packaging/man/omrust.toml.5 > $(DESTDIR)$(MANDIR)/man5/omrust.toml.5.gz
 	install -D -m 644 -t $(DESTDIR)$(DOCDIR) README.md CHANGELOG.md
 	install -D -m 644 LICENSE $(DESTDIR)$(DOCDIR)/copyright
 	find docs -type f -exec install -D -m 644 {} $(DESTDIR)$(DOCDIR)/{} \;
@@ -153,8 +181,11 @@ endif
 	rm -f $(DESTDIR)$(SYSUSERSDIR)/fifo-bridge.conf $(DESTDIR)$(TMPFILESDIR)/fifo-bridge.conf
 	rm -f $(DESTDIR)$(SYSCONFDIR)/apparmor.d/rsyslog.d/fifo-bridge.apparmor
 	rm -f $(DESTDIR)$(MANDIR)/man8/fifo-bridge.8.gz $(DESTDIR)$(MANDIR)/man5/fifo-bridge.toml.5.gz
+	rm -f $(DESTDIR)$(LIBEXECDIR)/omrust-prog $(DESTDIR)$(INCLUDEDIR)/omrust.h
+	rm -f $(DESTDIR)$(SYSCONFDIR)/apparmor.d/rsyslog.d/omrust-prog.apparmor
+	rm -f $(DESTDIR)$(MANDIR)/man8/omrust-prog.8.gz $(DESTDIR)$(MANDIR)/man5/omrust.toml.5.gz
 	rm -rf $(DESTDIR)$(DOCDIR)
-	@echo "Left in place: $(SYSCONFDIR)/fifo-bridge, /var/lib/fifo-bridge, the user fifo-bridge"
+	@echo "Left in place: $(SYSCONFDIR)/fifo-bridge, $(SYSCONFDIR)/omrust, /var/lib/fifo-bridge, the user fifo-bridge"
 
 ## clean: what was built
 .PHONY: clean

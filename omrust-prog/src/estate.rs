@@ -53,10 +53,7 @@ impl Estate {
         if files(&self.folder).any(is_there) {
             return Ok(());
         }
-        let fresh = self.folder.join(format!("{name}.tmp"));
-        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
-        file.write_all(&encode(unfinished))?;
-        fs::rename(fresh, self.folder.join(name))
+        write(&self.folder.join(name), unfinished)
     }
 
     /// Reads what may be claimed.
@@ -73,8 +70,14 @@ impl Estate {
         let (path, unfinished) = self.open.swap_remove(at);
         let claimed = path.with_extension(self.number.to_string());
         fs::rename(&path, &claimed).ok()?;
+        let marks = unfinished.resolve(first)?.to_vec();
+        // A later life of ours is handed the rest of them, which need not begin at the front.
+        let rest = Unfinished { marks, answered: 0, settling: true };
+        if let Err(error) = write(&claimed, &rest) {
+            log::warn!("{} cannot be written: {error}", claimed.display());
+        }
         self.claimed.push(claimed);
-        unfinished.resolve(first).map(<[Mark]>::to_vec)
+        Some(rest.marks)
     }
 
     /// True if something may be claimed.
@@ -93,6 +96,15 @@ impl Estate {
             let _ = fs::remove_file(path);
         }
     }
+}
+
+/// Writes a file whole or not at all.
+fn write(path: &Path, unfinished: &Unfinished) -> io::Result<()> {
+    let mut fresh = path.as_os_str().to_owned();
+    fresh.push(".tmp");
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+    file.write_all(&encode(unfinished))?;
+    fs::rename(fresh, path)
 }
 
 fn files(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
@@ -135,7 +147,7 @@ mod tests {
         assert_eq!(one.claim(8), Some(vec![7, 8]));
         let mut again = Estate::open(root.path(), 1);
         again.refresh();
-        assert_eq!(again.claim(1), Some(vec![1, 2, 3]));
+        assert_eq!(again.claim(3), Some(vec![3]), "it belongs to the middle of a transaction that was claimed whole");
         again.finish();
         one.finish();
         assert_eq!(files(&root.path().join("recall")).count(), 0);

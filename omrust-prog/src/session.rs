@@ -333,11 +333,12 @@ impl Seat {
     }
 }
 
-/// Publishes what `instance`, which is locked, has not finished; once.
+/// Publishes what `instance`, which is locked, has not finished, and what it had claimed of others.
 pub(crate) fn publish(root: &std::path::Path, instance: &Instance) -> std::io::Result<()> {
+    let mut estate = Estate::open(root, instance.number);
     let Ok(left) = Intake::peek(&instance.intake()) else { return Ok(()) };
     if left.unfinished.marks.is_empty() {
         return Ok(());
     }
-    Estate::open(root, instance.number).publish(left.generation, &left.unfinished)
+    estate.publish(left.generation, &left.unfinished)
 }

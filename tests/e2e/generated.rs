@@ -1,6 +1,8 @@
 //! What is generated is committed, and this holds it against the code that it is made from.
 
 mod metrics;
+mod module;
+mod prog;
 mod program;
 mod roff;
 mod settings;
@@ -35,8 +37,22 @@ fn page_of_the_settings_is_current() {
 }
 
 #[test]
+fn pages_and_file_of_omrust_prog_are_current() {
+    settle("packaging/man/omrust-prog.8", &prog::page());
+    settle("packaging/man/omrust.toml.5", &prog::settings_page());
+    settle("docs/OMRUST-TOML.md", &prog::markdown());
+    settle("packaging/omrust.toml", &prog::file());
+}
+
+#[test]
 fn page_of_the_metrics_is_current() {
     settle("docs/METRICS.md", &metrics::markdown());
+}
+
+#[test]
+fn page_of_the_module_is_current() {
+    let page = fs::read_to_string(root().join("docs/MODULE.md")).expect("the page");
+    settle("docs/MODULE.md", &module::page(&page));
 }
 
 #[test]
@@ -103,8 +119,9 @@ fn keys_of_the_status_are_documented() {
 
 #[test]
 fn manuals_are_without_warnings() {
-    for page in ["packaging/man/fifo-bridge.8", "packaging/man/fifo-bridge.toml.5"] {
-        let path = root().join(page);
+    let pages = ["fifo-bridge.8", "fifo-bridge.toml.5", "omrust-prog.8", "omrust.toml.5"];
+    for page in pages.map(|page| format!("packaging/man/{page}")) {
+        let path = root().join(&page);
         let shown = run(Command::new("man").args(["--warnings", "-E", "UTF-8", "-l"]).arg(&path).env("MANWIDTH", "80"));
         assert_eq!(complaints(&shown), "", "man {page}");
         assert!(shown.stdout.len() > 2000, "{page} is all there");

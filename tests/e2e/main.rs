@@ -1,5 +1,6 @@
 //! End-to-end tests against real peers.
 
+mod c_interface;
 mod configuration;
 mod cursors;
 mod demo;
@@ -18,6 +19,7 @@ mod native_stats;
 mod outage;
 mod packaging;
 mod pipe;
+mod prog_conf;
 mod prog_faults;
 mod prog_kills;
 mod prog_talk;

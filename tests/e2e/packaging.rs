@@ -45,6 +45,11 @@ fn make(words: &[&str]) -> Command {
 
 /// The package, made on the first call.
 fn deb() -> &'static Path {
+    &debs()[2]
+}
+
+/// The package of the program behind omprog.
+fn prog_deb() -> &'static Path {
     &debs()[1]
 }
 
@@ -53,9 +58,9 @@ fn module_deb() -> &'static Path {
     &debs()[0]
 }
 
-/// Both, the module's first.
-fn debs() -> &'static [PathBuf; 2] {
-    static BUILT: OnceLock<[PathBuf; 2]> = OnceLock::new();
+/// All, in the order in which they are made.
+fn debs() -> &'static [PathBuf; 3] {
+    static BUILT: OnceLock<[PathBuf; 3]> = OnceLock::new();
     BUILT.get_or_init(|| {
         let said = run(&mut make(&["--silent", "deb"]));
         let paths: Vec<PathBuf> = said
@@ -66,7 +71,7 @@ fn debs() -> &'static [PathBuf; 2] {
         for path in &paths {
             assert!(path.starts_with(target()) && path.is_file(), "no package at {}", path.display());
         }
-        paths.try_into().unwrap_or_else(|paths| panic!("two packages, not {paths:?}:\n{said}"))
+        paths.try_into().unwrap_or_else(|paths| panic!("three packages, not {paths:?}:\n{said}"))
     })
 }
 
@@ -121,6 +126,39 @@ fn expected() -> BTreeMap<String, u32> {
         wanted.extend(shipped.map(|path| (format!("/usr/share/doc/fifo-bridge/{to}{path}"), 0o644)));
     }
     wanted
+}
+
+/// What must be in the package omrust-prog, and what `make install` brings of it.
+fn expected_of_the_program() -> BTreeMap<String, u32> {
+    let mut wanted: BTreeMap<String, u32> = [
+        "/etc/apparmor.d/rsyslog.d/omrust-prog.apparmor",
+        "/etc/omrust/omrust.toml",
+        "/usr/share/man/man5/omrust.toml.5.gz",
+        "/usr/share/man/man8/omrust-prog.8.gz",
+    ]
+    .map(|path| (path.to_owned(), 0o644))
+    .into();
+    wanted.insert("/usr/libexec/rsyslog/omrust-prog".into(), 0o755);
+    wanted
+}
+
+#[test]
+fn the_package_of_the_program_has_exactly_its_files() {
+    let mut wanted = expected_of_the_program();
+    for name in ["CHANGELOG.md", "OMPROG.md", "copyright", "examples/central-omprog.conf", "examples/remote-relp.conf"]
+    {
+        wanted.insert(format!("/usr/share/doc/omrust-prog/{name}"), 0o644);
+    }
+    assert_expected(&wanted, &listed(prog_deb()));
+    let scene = Scene::new();
+    let root = scene.folder("root");
+    run(Command::new("dpkg-deb").arg("--extract").arg(prog_deb()).arg(&root));
+    let mut check = Command::new(root.join("usr/libexec/rsyslog/omrust-prog"));
+    let said = run(check.args(["--check", "--no-connect", "--config"]).arg(root.join("etc/omrust/omrust.toml")));
+    assert_eq!(said.trim(), "the configuration is good");
+    let strings = fs::read(root.join("usr/libexec/rsyslog/omrust-prog")).expect("readable");
+    let fault = b"OMRUST_PROG_FAULT";
+    assert!(!strings.windows(fault.len()).any(|part| part == fault), "fault points were shipped");
 }
 
 /// The same files with the same modes, or what is missing and what is too much.
@@ -193,13 +231,16 @@ fn make_install_brings_the_same_files_and_keeps_settings() {
     run(&mut make(&["install", &destdir]));
     let mut wanted = expected();
     wanted.insert(MODULE.into(), 0o644);
+    wanted.insert("/usr/include/omrust.h".into(), 0o644);
+    wanted.extend(expected_of_the_program());
     assert_expected(&wanted, &files(&dest));
     let settings = dest.join("etc/fifo-bridge/fifo-bridge.toml");
     fs::write(&settings, "# mine\n").expect("writable");
     run(&mut make(&["install", &destdir]));
     assert_eq!(fs::read_to_string(&settings).expect("readable"), "# mine\n", "settings were overwritten");
     run(&mut make(&["uninstall", &destdir]));
-    assert_eq!(files(&dest).into_keys().collect::<Vec<_>>(), ["/etc/fifo-bridge/fifo-bridge.toml"]);
+    let left: Vec<String> = files(&dest).into_keys().collect();
+    assert_eq!(left, ["/etc/fifo-bridge/fifo-bridge.toml", "/etc/omrust/omrust.toml"]);
 }
 
 #[test]
@@ -227,8 +268,7 @@ fn the_package_of_the_module_has_exactly_its_files() {
     let field = |name: &str| run(Command::new("dpkg-deb").arg("--field").arg(module_deb()).arg(name)).trim().to_owned();
     assert_eq!(field("Package"), "rsyslog-omrust");
     assert_eq!(field("Version"), format!("{}-1", env!("CARGO_PKG_VERSION")));
-    let depends = field("Depends");
-    assert!(depends.contains("rsyslog (>= 8.2102)"), "{depends}");
+    assert_eq!(field("Depends"), "libc6 (>= 2.28), rsyslog (>= 8.2102)");
 }
 
 #[test]
@@ -289,11 +329,13 @@ fn units_pass_systemd_analyze() {
 }
 
 #[test]
-fn the_apparmor_rule_is_a_rule() {
+fn the_apparmor_rules_are_rules() {
     let scene = Scene::new();
-    let rule = fs::read_to_string(root().join("packaging/apparmor/fifo-bridge.apparmor")).expect("readable");
-    let profile = scene.write("profile", format!("profile rsyslogd /usr/sbin/rsyslogd {{\n{rule}\n}}\n"));
-    run(Command::new("apparmor_parser").args(["--skip-kernel-load", "--skip-cache"]).arg(profile));
+    for name in ["fifo-bridge", "omrust-prog"] {
+        let rule = fs::read_to_string(root().join(format!("packaging/apparmor/{name}.apparmor"))).expect("readable");
+        let profile = scene.write("profile", format!("profile rsyslogd /usr/sbin/rsyslogd {{\n{rule}\n}}\n"));
+        run(Command::new("apparmor_parser").args(["--skip-kernel-load", "--skip-cache"]).arg(profile));
+    }
 }
 
 /// The one test that takes a whole machine: a systemd of its own on a throw-away copy of this one, without network.

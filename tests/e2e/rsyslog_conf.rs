@@ -19,9 +19,11 @@ use e2e::redis::Redis;
 use e2e::rsyslog::{Rsyslogd, RsyslogdSetup, WORK, rsyslogd_n1};
 use nix::fcntl::{FcntlArg, fcntl};
 
-// Every configuration file that is shipped. Both are in each [`Chain`] below.
+// Every configuration file that is shipped. The first two are in each [`Chain`] below.
 const REMOTE: &str = "remote-relp.conf";
 const CENTRAL: &str = "central-relp-pipe.conf";
+/// In place of [`CENTRAL`]; `prog_conf` runs it.
+const PROG: &str = "central-omprog.conf";
 
 /// What the kernel writes whole or not at all (`PIPE_BUF`).
 const PIPE_BUF: usize = 4096;
@@ -189,10 +191,12 @@ fn every_shipped_file_is_known_to_these_tests_and_valid_as_it_is() {
         .map(|entry| entry.expect("an entry").file_name().into_string().expect("a plain name"))
         .filter(|name| Path::new(name).extension().is_some_and(|extension| extension == "conf"))
         .collect();
-    let known = [REMOTE, CENTRAL].into_iter().chain(crate::native_conf::FILES).map(str::to_owned).collect();
+    let known = [REMOTE, CENTRAL, PROG].into_iter().chain(crate::native_conf::FILES).map(str::to_owned).collect();
     assert_eq!(names, known, "each file needs a test that runs it");
     let scene = Scene::new();
-    for file in [shipped(REMOTE), shipped(CENTRAL), switched(&scene, "#long"), switched(&scene, "#legacy")] {
+    for file in
+        [shipped(REMOTE), shipped(CENTRAL), shipped(PROG), switched(&scene, "#long"), switched(&scene, "#legacy")]
+    {
         rsyslogd_n1(&file).unwrap_or_else(|complaint| panic!("{}: {complaint}", file.display()));
     }
 }
@@ -237,7 +241,7 @@ fn actions(text: &str) -> Vec<Vec<(String, String)>> {
 #[test]
 fn every_action_retries_for_ever_and_every_queue_spills_before_it_is_full() {
     let mut spilling = 0;
-    for (name, count) in [(REMOTE, 1), (CENTRAL, 3)] {
+    for (name, count) in [(REMOTE, 1), (CENTRAL, 3), (PROG, 1)] {
         let actions = actions(&text_of(&shipped(name)));
         assert_eq!(actions.len(), count, "{name}: {actions:#?}");
         for action in actions {
@@ -268,7 +272,7 @@ fn every_action_retries_for_ever_and_every_queue_spills_before_it_is_full() {
             assert!(value("queue.maxDiskSpace", "$ActionQueueMaxDiskSpace").is_some(), "{name}");
         }
     }
-    assert_eq!(spilling, 3);
+    assert_eq!(spilling, 4);
 }
 
 #[test]

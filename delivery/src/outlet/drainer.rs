@@ -19,6 +19,7 @@ use crate::journal::frame::{self, Malformed};
 use crate::journal::{Journal, Lsn, Reader};
 use crate::position::Position;
 use crate::push::Names;
+use crate::spool::Sync;
 use crate::wire::Patience;
 
 /// A window takes in frames until it has so many bytes
@@ -27,6 +28,8 @@ const WINDOW_BYTES: usize = 1 << 20;
 const WINDOW_RECORDS: usize = 16_384;
 /// How often a folder that cannot be used is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+/// An interval of syncs is kept down to this.
+const SHORTEST: Duration = Duration::from_millis(10);
 /// How long it sleeps when there is nothing to do.
 const IDLE: Duration = Duration::from_millis(500);
 
@@ -63,12 +66,12 @@ pub(super) struct Drainer {
     window: Window,
     /// What is known of dead letters was looked up.
     letters: bool,
-    /// A frame cannot be understood, and nothing behind it is drained.
-    stuck: Option<String>,
     /// Files could not be freed, and that was told.
     unreleased: bool,
     key: String,
     said: String,
+    /// A frame that is not understood was met: nothing behind it may be drained, and it must not be released.
+    strange: Option<String>,
 }
 
 impl Drainer {
@@ -80,10 +83,10 @@ impl Drainer {
             plan: Plan::default(),
             window: Window::default(),
             letters: false,
-            stuck: None,
             unreleased: false,
             key: String::new(),
             said: String::new(),
+            strange: None,
         }
     }
 
@@ -94,8 +97,13 @@ impl Drainer {
         while !self.core.is_stopping() {
             let pause = self.step(&spool, &mut reader);
             self.gauges(&spool);
+            // What was appended last is synced in time also while nothing can be drained.
+            spool.journal.tick();
             if let Some(pause) = pause {
-                self.core.pause(pause);
+                self.core.pause(match spool.journal.config().sync {
+                    Sync::Interval(interval) => pause.min(interval.max(SHORTEST)),
+                    Sync::Always | Sync::Never => pause,
+                });
             }
         }
         spool.journal.flush();
@@ -201,37 +209,35 @@ impl Drainer {
         }
     }
 
-    /// Takes in the next frames.
+    /// Takes in the next frames. After an error there is no window; what stands before the place of the error is one before it is told.
     fn fill(&mut self, reader: &mut Reader) -> Result<(), String> {
         self.window.bytes.clear();
         self.window.bytes.shrink_to(4 * WINDOW_BYTES);
         self.window.records.clear();
         self.plan.clear();
         self.lanes.begin(false);
-        while self.window.bytes.len() < WINDOW_BYTES
-            && self.window.records.len() < WINDOW_RECORDS
-            && self.stuck.is_none()
-        {
+        while self.window.bytes.len() < WINDOW_BYTES && self.window.records.len() < WINDOW_RECORDS {
+            if self.strange.is_some() {
+                break;
+            }
             let frame = match reader.next() {
                 Ok(Some(frame)) => frame,
-                Ok(None) => break,
-                // What was read before goes on its way; the next call tries again.
-                Err(_) if self.window.last.is_some() => break,
-                Err(error) => return Err(error.to_string()),
+                Err(error) if self.window.last.is_none() => return Err(error.to_string()),
+                // An error comes again.
+                Ok(None) | Err(_) => break,
             };
             let lsn = frame.lsn;
             let base = self.window.bytes.len();
             self.window.bytes.extend_from_slice(frame.payload);
             if let Err(error) = self.take(base) {
-                // It must not be passed over: this program or its version does not fit the folder.
-                let text = format!("frame {} of the spool: {error}", lsn.0);
-                self.core.stand(&text);
-                self.stuck = Some(text);
+                // Nobody else may drain it: this program or its version does not fit the folder.
+                self.strange = Some(format!("frame {} of the spool: {error}", lsn.0));
                 break;
             }
             self.window.last = Some(lsn);
         }
-        if let (None, Some(text)) = (self.window.last, &self.stuck) {
+        if let (Some(text), None) = (&self.strange, self.window.last) {
+            self.core.stand(text);
             return Err(text.clone());
         }
         let bounds = Bounds { records: self.core.config.chunk_records, bytes: self.core.config.chunk_bytes };

@@ -1,4 +1,4 @@
-//! What each key means, in the words of the manual. `omrust.toml(5)` and `docs/SETTINGS-OMRUST.md` are made from this.
+//! What each key means, in the words of the manual. `omrust.toml(5)` and `docs/OMRUST-TOML.md` are made from this.
 
 use settings::key::key;
 use settings::redis;

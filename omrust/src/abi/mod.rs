@@ -16,6 +16,7 @@
     reason = "the entry points are called by rsyslogd alone, as include/rsyslog_omod.h tells"
 )]
 
+pub mod c_api;
 mod entry;
 mod fds;
 mod guard;

@@ -170,12 +170,12 @@ fn is_among(args: &[&Arg], arg: &Arg) -> bool {
 }
 
 /// clap's words on these options, as a section.
-fn options(args: &[&Arg]) -> String {
+pub(super) fn options(args: &[&Arg]) -> String {
     let command = Command::new("fifo-bridge").disable_help_flag(true).args(args.iter().copied().cloned());
     written(|out| Man::new(command).render_options_section(out))
 }
 
-fn written(write: impl FnOnce(&mut Vec<u8>) -> std::io::Result<()>) -> String {
+pub(super) fn written(write: impl FnOnce(&mut Vec<u8>) -> std::io::Result<()>) -> String {
     let mut out = Vec::new();
     write(&mut out).expect("a vector takes it");
     String::from_utf8(out).expect("text")

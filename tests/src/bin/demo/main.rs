@@ -2,6 +2,7 @@
 #![expect(clippy::print_stderr, reason = "it talks to the person who started it")]
 
 mod chain;
+mod doors;
 mod judge;
 mod need;
 mod plan;
@@ -19,6 +20,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Parser;
+use e2e::native::door::OMRUST;
+use e2e::native::prog::OMPROG;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::show::{Failure, Options, run, usual_rate};
@@ -39,6 +42,9 @@ struct Arguments {
     /// Messages a second, 0 for as many as rsyslog takes [default: 200 000 messages take 16 s]
     #[arg(long, value_name = "R")]
     rate: Option<u64>,
+    /// The door that they take: pipe (fifo-bridge), prog (omrust-prog behind omprog) or native (the module omrust)
+    #[arg(long, value_name = "DOOR", default_value = "pipe", value_parser = ["pipe", "prog", "native"])]
+    door: String,
     /// Give up after so many seconds [default: 60, or more where N asks for it]
     #[arg(long, value_name = "S")]
     seconds_max: Option<u64>,
@@ -77,7 +83,11 @@ fn main() -> ExitCode {
             tell(info);
         }
     }));
-    let outcome = panic::catch_unwind(AssertUnwindSafe(|| run(arguments.options(), &stop)));
+    let outcome = panic::catch_unwind(AssertUnwindSafe(|| match arguments.door.as_str() {
+        "prog" => doors::run(&OMPROG, arguments.options(), &stop),
+        "native" => doors::run(&OMRUST, arguments.options(), &stop),
+        _ => run(arguments.options(), &stop),
+    }));
     if stop.load(Ordering::Relaxed) {
         eprintln!("\ndemo: stopped, nothing was left behind");
         return ExitCode::from(INTERRUPTED);
