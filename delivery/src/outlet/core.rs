@@ -183,6 +183,10 @@ impl Core {
             return;
         }
         slot.epoch = epoch;
+        // Cursors that say how much of a spool was drained must stay until it can be read: without it the slot has others.
+        slot.bare = self.config.journal.is_some() && self.spool().is_none_or(|spool| spool.journal.epoch() != epoch);
+        slot.lanes = Lanes::default();
+        slot.lanes.begin(true);
         if let Some(spool) = self.spool() {
             slot.spooled = slot.spooled.max(Some(spool.opened)).filter(|lsn| *lsn > Lsn(0));
         }

@@ -124,6 +124,10 @@ impl Worker {
         slot.lanes.begin(false);
         self.plan.clear();
         core.adopt_epoch(slot);
+        if slot.bare {
+            // Its positions mean something with the cursors of the spool only.
+            return Outcome::Later;
+        }
         let place = lane(core, slot, batch.target(0)).0;
         let part = self.plan.part_at(place, at, None);
         slot.lanes[place].part = part;
@@ -482,8 +486,8 @@ fn lane(core: &Core, slot: &mut Slot, target: Target<'_>) -> (usize, Option<u32>
         Target::Main => 0,
         Target::Lane(number) => number as usize + 1,
         Target::List(list) => {
-            let slot_number = slot.number;
-            return slot.lanes.find(list, || (list, producer(core, slot_number)));
+            let producer = (slot.number, slot.bare);
+            return slot.lanes.find(list, || (list, Slot::name(producer, &core.config.producer)));
         }
     };
     match slot.lanes.find_numbered(number) {
@@ -496,14 +500,10 @@ fn lane(core: &Core, slot: &mut Slot, target: Target<'_>) -> (usize, Option<u32>
 fn number_lane(core: &Core, slot: &mut Slot, number: usize) -> (usize, Option<u32>) {
     let list = &core.config.list;
     let list = if number == 0 { list.clone() } else { format!("{list}:{}", number - 1) };
-    let slot_number = slot.number;
-    let found = slot.lanes.find(&list, || (&list, producer(core, slot_number)));
+    let producer = (slot.number, slot.bare);
+    let found = slot.lanes.find(&list, || (&list, Slot::name(producer, &core.config.producer)));
     slot.lanes.number(number, found.0);
     found
-}
-
-fn producer(core: &Core, slot: u16) -> String {
-    format!("{}:{slot}", core.config.producer)
 }
 
 impl Sender {
