@@ -307,7 +307,9 @@ fn place(
         for (place, cursor) in unknown.into_iter().zip(found) {
             lanes[place].set_tip(&cursor);
         }
-    } else if !again {
+    } else if !again && !drains {
+        // Numbers that were just given out are beyond every cursor. Those in the journal are not: an earlier life may have drained
+        // more than the first window of this one.
         return Ok(());
     }
     let mut found = 0;

@@ -124,6 +124,10 @@ impl Worker {
         slot.lanes.begin(false);
         self.plan.clear();
         core.adopt_epoch(slot);
+        if slot.bare {
+            // Its positions mean something with the cursors of the spool only.
+            return Outcome::Later;
+        }
         let place = lane(core, slot, batch.target(0)).0;
         let part = self.plan.part_at(place, at, None);
         slot.lanes[place].part = part;
@@ -208,8 +212,8 @@ impl Worker {
             return Outcome::Refused;
         }
         match core.park(list, detail, core.aside(), std::iter::once(record)) {
-            (_, None) => Outcome::Done,
-            (_, Some(error)) => {
+            Ok(()) => Outcome::Done,
+            Err(error) => {
                 core.trouble(&Trouble::Away { text: format!("the dead letters: {error}") });
                 Outcome::Later
             }
@@ -248,7 +252,8 @@ impl Worker {
             add(&core.counters.received, batch.len() as u64);
         } else {
             match self.recall(core, batch, patience) {
-                Recall::Known => {}
+                // What was in doubt is known now.
+                Recall::Known => core.adopt_epoch(self.slot.as_mut()?),
                 Recall::Wait => return None,
                 Recall::Unknown => return Some(Outcome::Later),
             }
@@ -481,8 +486,8 @@ fn lane(core: &Core, slot: &mut Slot, target: Target<'_>) -> (usize, Option<u32>
         Target::Main => 0,
         Target::Lane(number) => number as usize + 1,
         Target::List(list) => {
-            let slot_number = slot.number;
-            return slot.lanes.find(list, || (list, producer(core, slot_number)));
+            let producer = (slot.number, slot.bare);
+            return slot.lanes.find(list, || (list, Slot::name(producer, &core.config.producer)));
         }
     };
     match slot.lanes.find_numbered(number) {
@@ -495,14 +500,10 @@ fn lane(core: &Core, slot: &mut Slot, target: Target<'_>) -> (usize, Option<u32>
 fn number_lane(core: &Core, slot: &mut Slot, number: usize) -> (usize, Option<u32>) {
     let list = &core.config.list;
     let list = if number == 0 { list.clone() } else { format!("{list}:{}", number - 1) };
-    let slot_number = slot.number;
-    let found = slot.lanes.find(&list, || (&list, producer(core, slot_number)));
+    let producer = (slot.number, slot.bare);
+    let found = slot.lanes.find(&list, || (&list, Slot::name(producer, &core.config.producer)));
     slot.lanes.number(number, found.0);
     found
-}
-
-fn producer(core: &Core, slot: u16) -> String {
-    format!("{}:{slot}", core.config.producer)
 }
 
 impl Sender {
