@@ -237,7 +237,8 @@ impl Worker {
     /// `None`: turned away only to keep the order.
     fn attempt(&mut self, core: &Core, batch: &impl Batch, patience: Patience<'_>) -> Option<Outcome> {
         let slot = self.slot.as_mut()?;
-        slot.lanes.begin(!slot.memory.is_empty());
+        // Only records in doubt are remembered by their place in the table.
+        slot.lanes.begin(slot.memory.is_in_doubt());
         self.entries.clear();
         self.plan.clear();
         if !slot.memory.is_in_doubt() {
@@ -468,8 +469,15 @@ enum Recall {
 fn turn_away(core: &Core, slot: &mut Slot, batch: &impl Batch, from: usize) {
     let mut near = 0;
     for index in from..batch.len() {
-        let place = lane(core, slot, batch.target(index)).0;
-        let hash = hash(&slot.lanes[place].list, batch.record(index));
+        let record = batch.record(index);
+        let hash = match batch.target(index) {
+            // The table does not shrink while records are in doubt: what is not tried gets no place in it.
+            Target::List(list) => hash(list, record),
+            target => {
+                let place = lane(core, slot, target).0;
+                hash(&slot.lanes[place].list, record)
+            }
+        };
         near = slot.memory.turn_away(hash, near);
     }
 }
@@ -524,5 +532,56 @@ impl Sender {
         self.port.close();
         self.port.failed();
         Err(trouble.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outlet::{Outlet, OutletConfig};
+
+    struct Lists(std::ops::Range<u32>, Vec<String>);
+
+    impl Lists {
+        fn new(range: std::ops::Range<u32>) -> Self {
+            let names = range.clone().map(|n| n.to_string()).collect();
+            Self(range, names)
+        }
+    }
+
+    impl Batch for Lists {
+        fn len(&self) -> usize {
+            self.0.len()
+        }
+
+        fn target(&self, index: usize) -> Target<'_> {
+            Target::List(&self.1[index])
+        }
+
+        fn record(&self, _index: usize) -> &[u8] {
+            b"r"
+        }
+    }
+
+    #[test]
+    fn an_outage_with_ever_new_lists_needs_no_more_memory() {
+        let config = OutletConfig { producer: "p".into(), ..OutletConfig::default() };
+        let outlet = Outlet::new(config, Box::new(|| Err("away".into()))).expect("a configuration");
+        let mut worker = outlet.worker();
+        let lanes = |worker: &Worker| worker.slot.as_ref().map_or(0, |slot| slot.lanes.len());
+        // A host that gives up: nothing comes a second time.
+        for at in 0..8 {
+            assert_eq!(worker.commit(&Lists::new(at * 8_000..(at + 1) * 8_000), &|| false), Outcome::Later);
+        }
+        assert!(lanes(&worker) <= super::super::slot::LANES_MAX + 8_000, "{}", lanes(&worker));
+        // The same while something is in doubt.
+        let slot = worker.slot.as_mut().expect("a slot");
+        let place = lane(&worker.core, slot, Target::List("doubtful")).0;
+        slot.lanes.put_in_doubt(place);
+        slot.memory.put_back([Entry::new(1, Fate::Maybe { lane: place, end: 1 })].into_iter());
+        for at in 100..108 {
+            assert_eq!(worker.commit(&Lists::new(at * 8_000..(at + 1) * 8_000), &|| false), Outcome::Later);
+        }
+        assert!(lanes(&worker) <= super::super::slot::LANES_MAX + 8_000, "{}", lanes(&worker));
     }
 }
