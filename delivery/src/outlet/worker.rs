@@ -182,16 +182,14 @@ impl Worker {
         if self.spool_is_well() {
             return true;
         }
-        let Some(slot) = self.slot.as_mut() else { return false };
+        let Some(slot) = self.slot.as_ref() else { return false };
         if core.is_stopped() || !self.sender.port.is_due(Instant::now()) {
             return false;
         }
         let interrupted = || core.is_stopping() || interrupted();
         let patience = Patience { deadline: Instant::now() + core.config.timeout, interrupted: &interrupted };
-        slot.lanes.begin(true);
-        let place = lane(&core, slot, Target::Main).0;
-        let Ok(names) = &slot.lanes[place].names else { return true };
-        match self.sender.ping(&core, names, patience) {
+        let Some(names) = core.names(slot.number) else { return true };
+        match self.sender.ping(&core, &names, patience) {
             Ok(()) => true,
             Err(Setback::NotYet) => false,
             Err(Setback::Trouble(trouble)) => {
@@ -520,7 +518,7 @@ impl Sender {
         names: &crate::push::Names,
         patience: Patience<'_>,
     ) -> Result<(), Setback> {
-        let link = self.port.open(core, names, patience)?;
+        let link = self.port.open_for(core, names, patience)?;
         let mut out = Vec::new();
         crate::push::command(&mut out, &["PING"]);
         let answered = link.send_within(&out, patience).and_then(|()| link.receive_within(patience));
