@@ -16,6 +16,7 @@ use crate::dead_letter::{DeadLetters, Reason};
 use crate::error::{Disposition, Trouble};
 use crate::journal::{Lsn, Reader};
 use crate::position::{Epoch, Position};
+use crate::push::Names;
 
 /// How it is with an outlet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -224,6 +225,12 @@ impl Core {
 
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Relaxed)
+    }
+
+    /// Keys to ask a connection with. Whoever has no list of its own asks with any.
+    pub fn names(&self, slot: u16) -> Option<Names> {
+        let list = if self.config.list.is_empty() { "x" } else { &self.config.list };
+        Names::new(list, &format!("{}:{slot}", self.config.producer)).ok()
     }
 
     /// The lowest free slot.

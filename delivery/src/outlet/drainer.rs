@@ -18,7 +18,6 @@ use crate::fault::{self, Place};
 use crate::journal::frame::{self, Malformed};
 use crate::journal::{Journal, Lsn, Reader};
 use crate::position::Position;
-use crate::push::Names;
 use crate::spool::Sync;
 use crate::wire::Patience;
 
@@ -192,9 +191,8 @@ impl Drainer {
         let interrupted = || core.is_stopping();
         let begun = Instant::now();
         let patience = Patience { deadline: begun + core.config.timeout, interrupted: &interrupted };
-        let list = if core.config.list.is_empty() { "x" } else { &core.config.list };
-        // The keys of a worker: it must be possible to push to them.
-        let Ok(names) = Names::new(list, &format!("{}:0", core.config.producer)) else { return Some(IDLE) };
+        // The keys of a worker.
+        let Some(names) = core.names(0) else { return Some(IDLE) };
         match self.sender.ping(&core, &names, patience) {
             Ok(()) if begun.elapsed() < core.config.delay => {
                 spool.set_back(&core.config.name);
