@@ -99,7 +99,7 @@ impl Settings {
         let record_max = within("prog.record-max", file.prog.record_max.0, 1 << 10, 64 << 20)?;
         let letters = absolute("dead-letter.directory", &file.dead_letter.directory)?;
         Ok(Self {
-            endpoint: settings::redis::endpoint(&file.redis)?,
+            endpoint: settings::place::endpoint(&file.redis)?,
             list: file.queue.key.clone(),
             side: match file.queue.push {
                 Push::Right => Side::Right,
@@ -127,7 +127,7 @@ impl Settings {
 
     /// The endpoint with user and password, the password read now. The error says which file.
     pub fn login(&self) -> Result<Endpoint, String> {
-        settings::redis::login(&self.file.redis, &self.endpoint)
+        settings::place::login(&self.file.redis, &self.endpoint)
     }
 
     /// The settings as a file that could be used, but for the secrets.
