@@ -8,6 +8,8 @@ use delivery::push::{Names, Side};
 use delivery::spool::Sync;
 use settings::checks::{Invalid, absolute, invalid, within};
 
+use crate::protocol::Marks;
+
 use super::file::{Confirm, File, OnRefused, Push, SyncWhen};
 
 /// The folder of the instances if none is named: memory, which survives kill -9, not a reboot.
@@ -48,7 +50,7 @@ pub struct Settings {
     /// Whether somebody waits for answers; `None`: look.
     pub confirm: Option<bool>,
     /// The marks, if there are transactions.
-    pub marks: Option<(Vec<u8>, Vec<u8>)>,
+    pub marks: Option<Marks>,
     /// Time between two dots.
     pub dot: Duration,
     /// How long the end may take.
@@ -138,7 +140,7 @@ impl Settings {
     }
 }
 
-fn marks(file: &File) -> Result<Option<(Vec<u8>, Vec<u8>)>, Invalid> {
+fn marks(file: &File) -> Result<Option<Marks>, Invalid> {
     let (begin, commit) = (&file.prog.begin_mark, &file.prog.commit_mark);
     for (key, mark) in [("prog.begin-mark", begin), ("prog.commit-mark", commit)] {
         if mark.is_empty() || mark.contains('\n') {
