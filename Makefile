@@ -59,7 +59,7 @@ need-demo:
 ## build: fifo-bridge, omrust-prog and the module omrust.so, for this machine
 .PHONY: build
 build:
-	$(CARGO) build --locked --release --package fifo-bridge --package omrust-prog --package omrust
+	$(CARGO) build --locked --release --package fifo-bridge --package omrust --package omrust-prog
 
 ## build-portable: omrust.so for every Linux with glibc 2.28 or later, as the package has it
 .PHONY: build-portable
@@ -76,6 +76,11 @@ $(ZIG)/cargo-zigbuild:
 .PHONY: test
 test: need deb
 	$(CARGO) test --locked --workspace
+
+## test-matrix: the portable module in every rsyslogd from 8.2102 to 8.2610 that apt can fetch; one that cannot be had is named
+.PHONY: test-matrix
+test-matrix: need build-portable
+	OMRUST_SO=$(abspath $(PORTABLE)) $(CARGO) test --locked --package e2e --test matrix
 
 # demo [N=records] [DOOR=pipe|prog|native]. Everything else that the demo takes goes into ARGS; "make demo ARGS=--help" tells.
 N ?=
@@ -98,6 +103,12 @@ bench-fifo: need-demo build
 bench-spool:
 	$(CARGO) build --locked --release --package e2e --bin bench-spool
 	$(TARGET)/release/bench-spool $(ARGS)
+
+## bench-omrust: the same for the module, beside rsyslog's own ways to Redis and to the disk (ARGS=--help tells more)
+.PHONY: bench-omrust
+bench-omrust: need build-portable
+	$(CARGO) build --locked --release --package e2e --bin bench-omrust
+	OMRUST_SO=$(abspath $(PORTABLE)) $(TARGET)/release/bench-omrust $(ARGS)
 
 ## bench-prog: omrust-prog beside the smallest program that omprog can talk to (ARGS are passed on)
 .PHONY: bench-prog

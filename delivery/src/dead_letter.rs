@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::descriptor::above_standard;
 use crate::fault::{self, Place};
 use crate::position::{Epoch, Position};
 
@@ -160,9 +161,9 @@ impl DeadLetters {
         options.read(true).append(true).mode(0o640);
         match options.open(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            opened => return opened,
+            opened => return opened.and_then(above_standard),
         }
-        let file = options.create(true).open(&self.path)?;
+        let file = above_standard(options.create(true).open(&self.path)?)?;
         if let (true, Some(folder)) = (self.durable, self.path.parent()) {
             File::open(folder)?.sync_all()?;
         }

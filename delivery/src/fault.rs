@@ -118,18 +118,27 @@ pub fn pass(place: Place) {
 /// Passes `place`.
 #[cfg(not(feature = "fault-points"))]
 #[inline]
-pub fn pass(_place: Place) {
+pub fn pass(place: Place) {
     #[cfg(test)]
-    if let Some(mut hook) = HOOK.take() {
-        hook(_place);
-        HOOK.set(Some(hook));
-    }
+    look(place);
+    let _ = place;
 }
 
-#[cfg(test)]
+/// What a test of this crate does at each passage: it looks at what a kill would leave.
+#[cfg(all(test, not(feature = "fault-points")))]
+pub(crate) type Hook = Box<dyn FnMut(Place)>;
+
+#[cfg(all(test, not(feature = "fault-points")))]
 thread_local! {
-    /// What a test of this crate does at each passage: it looks at what a kill would leave.
-    pub(crate) static HOOK: std::cell::RefCell<Option<Box<dyn FnMut(Place)>>> = const { std::cell::RefCell::new(None) };
+    pub(crate) static HOOK: std::cell::RefCell<Option<Hook>> = const { std::cell::RefCell::new(None) };
+}
+
+#[cfg(all(test, not(feature = "fault-points")))]
+fn look(place: Place) {
+    if let Some(mut hook) = HOOK.take() {
+        hook(place);
+        HOOK.set(Some(hook));
+    }
 }
 
 /// True if a test wants the process to die at `place` at all: the place may then prepare for it.

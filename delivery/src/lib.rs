@@ -8,6 +8,7 @@
 
 pub mod counters;
 pub mod dead_letter;
+pub mod descriptor;
 pub mod error;
 pub mod fault;
 pub mod journal;

@@ -1,6 +1,7 @@
 //! What is generated is committed, and this holds it against the code that it is made from.
 
 mod metrics;
+mod module;
 mod prog;
 mod program;
 mod roff;
@@ -46,6 +47,12 @@ fn pages_and_file_of_omrust_prog_are_current() {
 #[test]
 fn page_of_the_metrics_is_current() {
     settle("docs/METRICS.md", &metrics::markdown());
+}
+
+#[test]
+fn page_of_the_module_is_current() {
+    let page = fs::read_to_string(root().join("docs/MODULE.md")).expect("the page");
+    settle("docs/MODULE.md", &module::page(&page));
 }
 
 #[test]

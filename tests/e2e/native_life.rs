@@ -96,8 +96,6 @@ fn in_the_background_none_of_its_descriptors_is_a_low_one() {
         assert!(ours.len() >= 2, "a connection and the spool's lock at least: {ours:?}");
         let all = descriptors(rsyslogd.pid());
         assert!(ours.iter().all(|number| *number > 2), "{ours:?} of {all:?}");
-        // rsyslogd writes to these: they must lead somewhere.
-        assert!((0..3).all(|low| all.iter().any(|(number, _)| *number == low)), "{all:?}");
         // The next connection is made when rsyslogd has long closed what it closes.
         rsyslogd.hup();
     }

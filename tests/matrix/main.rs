@@ -1,6 +1,8 @@
 //! One built module in every rsyslogd that it is for. A version that cannot be had is reported as ignored, with the reason.
 #![expect(clippy::print_stderr, reason = "why a version was left out is for the person who reads the output")]
 
+use std::fs;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -8,7 +10,7 @@ use e2e::child::Scene;
 use e2e::host::Host;
 use e2e::load::Pace;
 use e2e::matrix::{SUITES, host};
-use e2e::native::door::{Door, OMRUST};
+use e2e::native::door::{Door, OMRUST, module_folder};
 use e2e::native::rig::{Plan, Rig};
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -22,7 +24,7 @@ fn main() {
         let fetched = fetches.map(|(suite, fetch)| (suite, fetch.join().unwrap_or_else(|_| Err("a panic".to_owned()))));
         fetched.into_iter().collect()
     };
-    let trials = hosts.into_iter().map(|(suite, host)| match host {
+    let trials = hosts.into_iter().map(|(suite, host)| match host.and_then(|host| fits(&host).map(|()| host)) {
         Ok(host) => {
             let name = format!("rsyslog {} of {suite}", host.version());
             Trial::test(name, move || life(&host, &OMRUST))
@@ -33,6 +35,29 @@ fn main() {
         }
     });
     libtest_mimic::run(&arguments, trials.collect()).exit();
+}
+
+/// Whether the module that was built can be loaded there.
+fn fits(host: &Host) -> Result<(), String> {
+    let (wanted, there) = (glibc(&module_folder().join("omrust.so")), host.libc().map(|path| glibc(&path)));
+    match there {
+        Some(there) if there < wanted => Err(format!(
+            "this build of the module needs glibc 2.{wanted}, it has 2.{there}; make build-portable makes one that fits"
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The newest glibc, 2.N, that a library mentions.
+fn glibc(library: &Path) -> u32 {
+    let bytes = fs::read(library).unwrap_or_else(|e| panic!("cannot read {}: {e}", library.display()));
+    let word = b"GLIBC_2.";
+    let places = memchr::memmem::find_iter(&bytes, word).map(|at| &bytes[at + word.len()..]);
+    let minor = |rest: &[u8]| -> Option<u32> {
+        let end = rest.iter().position(|byte| !byte.is_ascii_digit())?;
+        std::str::from_utf8(&rest[..end]).ok()?.parse().ok()
+    };
+    places.filter_map(minor).max().unwrap_or(0)
 }
 
 /// 100 000 records in order, a HUP, an outage and its end, counters, a clean stop.

@@ -46,7 +46,12 @@ impl Disk {
     /// The machine starts again: what the disk has is there. Nobody may have a file open any more.
     pub fn power_up(&self) {
         until("a file system that nobody uses", PATIENCE, || {
-            Command::new("umount").arg(&self.path).stderr(Stdio::null()).status().ok().filter(|ended| ended.success())
+            Command::new("umount")
+                .arg(&self.path)
+                .stderr(Stdio::null())
+                .status()
+                .ok()
+                .filter(std::process::ExitStatus::success)
         });
         self.mount();
     }

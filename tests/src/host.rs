@@ -87,6 +87,12 @@ impl Host {
         &self.modules
     }
 
+    /// The C library that it brings along, if it does not use the machine's.
+    pub fn libc(&self) -> Option<PathBuf> {
+        let folder = Path::new(self.words.first()?).parent().filter(|_| self.words.len() > 1)?;
+        Some(folder.join("libc.so.6")).filter(|path| path.exists())
+    }
+
     /// Whether it has this module.
     pub fn has(&self, module: &str) -> bool {
         self.modules.join(format!("{module}.so")).exists()

@@ -121,6 +121,9 @@ struct Turn<'a> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
+        if self.first.is_none() {
+            locked(&self.journal.writer).forsake(self.journal);
+        }
         {
             let mut queue = locked(&self.journal.queue);
             if let Some(next) = queue.waiting.front() {

@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::{JournalError, mark};
+use crate::descriptor::above_standard;
 
 /// Files of ours that are no segments.
 const OURS: [&str; 6] = [mark::NAME, "quarantine", "lock", "boot", "dead-letters.jsonl", "status.sock"];
@@ -26,7 +27,7 @@ pub(super) fn open(path: &Path, durable: bool) -> Result<File, JournalError> {
 
 /// Locks a folder that is there.
 pub(super) fn lock(path: &Path) -> Result<File, JournalError> {
-    let folder = File::open(path).map_err(JournalError::io("cannot open its folder", path))?;
+    let folder = File::open(path).and_then(above_standard).map_err(JournalError::io("cannot open its folder", path))?;
     match folder.try_lock() {
         Ok(()) => Ok(folder),
         Err(TryLockError::WouldBlock) => Err(JournalError::InUse { path: path.to_owned() }),
@@ -81,7 +82,7 @@ pub(super) fn spare_path(folder: &Path, number: u64) -> PathBuf {
 
 /// Opens a segment or spare to write it, creating it with `create`.
 pub(super) fn open_file(path: &Path, create: bool) -> io::Result<File> {
-    File::options().read(true).write(true).create(create).truncate(false).mode(0o640).open(path)
+    above_standard(File::options().read(true).write(true).create(create).truncate(false).mode(0o640).open(path)?)
 }
 
 /// Removes a file; one that is gone already is no error.

@@ -5,11 +5,11 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use super::format::{self, Count, Store, VERSION, put_u32, put_u64, u32_at, u64_at};
 use super::{JournalError, disk::Disk};
+use crate::descriptor::above_standard;
 
 const MAGIC: [u8; 8] = *b"OMRMARK1";
 /// Bytes of a slot, and how far the two are apart.
@@ -112,14 +112,16 @@ impl MarkFile {
     /// Opens or creates it. A full disk is found out when it is written.
     pub fn open(folder: &Path) -> Result<Self, JournalError> {
         let path = folder.join(NAME);
-        let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+        let file =
+            File::options().read(true).write(true).create(true).truncate(false).open(&path).and_then(above_standard);
         Ok(Self { file: file.map_err(JournalError::io("cannot keep its mark in", &path))?, path })
     }
 
     /// Writes `mark` into the slot that is its turn.
-    pub fn write(&self, mark: &Mark) -> Result<(), JournalError> {
+    pub fn write(&self, disk: &Disk, mark: &Mark) -> Result<(), JournalError> {
         let at = (mark.generation % 2) * SLOT_STEP;
-        self.file.write_all_at(&mark.encode(), at).map_err(JournalError::io("cannot write its mark", &self.path))
+        let written = disk.write(&self.file, &self.path, &mark.encode(), at);
+        written.map_err(JournalError::io("cannot write its mark", &self.path))
     }
 
     /// Forces it to the disk.

@@ -188,6 +188,8 @@ pub struct Journal {
     marking: Mutex<Marking>,
     /// Set while appends fail.
     failed: AtomicBool,
+    /// Set once it has been opened, and there is something to note at the end.
+    open: AtomicBool,
     damage: Damage,
     /// Holds the lock on the folder as long as the journal lives.
     folder: File,
@@ -283,7 +285,9 @@ impl Journal {
 
 impl Drop for Journal {
     fn drop(&mut self) {
-        self.flush();
+        if self.open.load(Relaxed) {
+            self.flush();
+        }
     }
 }
 

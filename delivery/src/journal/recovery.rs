@@ -229,16 +229,13 @@ pub(super) fn open(
         writer: Mutex::new(Writer::new(stock.number + 1, stock.next.max(end), (end_at.0, end_at.1, end))),
         marking: Mutex::new(Marking { file, generation }),
         failed: false.into(),
+        open: false.into(),
         damage,
         folder: handle,
     });
     // The epoch is used from here on: the next life must open a later one.
-    match journal.note(true) {
-        Err(JournalError::Io { source, .. }) if source.kind() == io::ErrorKind::StorageFull => {
-            log::warn!("the spool {} has no room for its mark", journal.config.directory.display());
-        }
-        noted => noted?,
-    }
+    journal.note_epoch()?;
+    journal.open.store(true, Relaxed);
     let reader = Reader::new(Arc::clone(&journal), from, released);
     Ok((journal, reader))
 }

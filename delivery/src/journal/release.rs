@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::format::Count;
 use super::mark::Mark;
-use super::writer::Writer;
+use super::writer::{self, Writer};
 use super::{Journal, JournalError, Lsn, Segment, folder, locked};
 use crate::fault::{self, Place};
 use crate::spool::Sync;
@@ -63,7 +63,7 @@ impl Journal {
     /// A full disk may have no room for the mark, and must be freed all the same: at worst a later start will miss what was drained.
     fn note_before_freeing(&self, now: bool) -> Result<(), JournalError> {
         match self.note(now) {
-            Err(JournalError::Io { source, .. }) if source.kind() == io::ErrorKind::StorageFull => Ok(()),
+            Err(JournalError::Io { source, .. }) if writer::is_full(source.kind()) => Ok(()),
             noted => noted,
         }
     }
@@ -73,12 +73,15 @@ impl Journal {
         let path = folder::segment_path(directory, segment.number);
         fault::pass(Place::JournalBeforeFree);
         let wanted = segment.bytes <= self.config.segment_bytes && locked(&self.state).spares.len() < SPARES_MAX;
-        if wanted {
-            std::fs::rename(&path, folder::spare_path(directory, segment.number))?;
-            locked(&self.state).spares.push((segment.number, segment.bytes));
-        } else {
-            folder::remove(&path)?;
-            locked(&self.state).bytes -= segment.bytes;
+        let kept = match wanted {
+            true => std::fs::rename(&path, folder::spare_path(directory, segment.number)),
+            false => folder::remove(&path),
+        };
+        match kept {
+            Ok(()) if wanted => locked(&self.state).spares.push((segment.number, segment.bytes)),
+            // One that somebody has removed is as good as given up.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => locked(&self.state).bytes -= segment.bytes,
         }
         fault::pass(Place::JournalAfterFree);
         Ok(())
@@ -107,7 +110,7 @@ impl Journal {
                 settled: state.end,
             }
         };
-        marking.file.write(&mark)?;
+        marking.file.write(&self.disk, &mark)?;
         marking.generation += 1;
         if now && self.config.sync != Sync::Never {
             marking.file.sync(&self.disk)?;
@@ -117,7 +120,27 @@ impl Journal {
         Ok(())
     }
 
-    /// Does what is due: a sync, a mark. [`wait`](Self::wait) and [`release`](Self::release) do it, too.
+    /// Puts the epoch of this life on the disk, whatever the sync policy: positions in it go to Redis, and if a power loss made the
+    /// next life open the same one, what that brings would be taken for a repeat. Spare files make room for it.
+    pub(super) fn note_epoch(&self) -> Result<(), JournalError> {
+        let directory = &self.config.directory;
+        loop {
+            let noted = self.note(true).and_then(|()| {
+                if self.config.sync == Sync::Never {
+                    locked(&self.marking).file.sync(&self.disk)?;
+                }
+                // The file may be new.
+                let synced = self.disk.sync_folder(&self.folder, directory);
+                synced.map_err(JournalError::io("cannot sync its folder", directory))
+            });
+            match noted {
+                Err(JournalError::Io { source, .. }) if writer::is_full(source.kind()) && self.drop_spare() => {}
+                noted => return noted,
+            }
+        }
+    }
+
+    /// Does what is due: a sync, a mark. [`wait`](Self::wait) does it, too. An interval is kept only if somebody calls one of them.
     pub fn tick(&self) {
         if Writer::is_busy(self)
             && let Ok(mut writer) = self.writer.try_lock()

@@ -56,6 +56,8 @@ pub(super) struct Writer {
     /// Since when everything fails, and why.
     broken: Option<(Instant, String, io::ErrorKind)>,
     synced_at: Instant,
+    /// A group is being written: still set after that if the one who wrote it has panicked.
+    busy: bool,
     group: Vec<u8>,
 }
 
@@ -86,8 +88,13 @@ impl Failure {
     }
 
     fn is_full(&self) -> bool {
-        matches!(self.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        is_full(self.kind())
     }
+}
+
+/// No room, which is an answer and no failure.
+pub(super) fn is_full(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// How many bytes of frames fit.
@@ -108,7 +115,8 @@ impl Room {
 impl Writer {
     pub fn new(number: u64, next: Count, last: (u64, u64, Count)) -> Self {
         let synced_at = Instant::now();
-        Self { current: None, number, next, last, void: Vec::new(), broken: None, synced_at, group: Vec::new() }
+        let (current, void, group) = (None, Vec::new(), Vec::new());
+        Self { current, number, next, last, void, broken: None, synced_at, busy: false, group }
     }
 
     pub fn room(&self, journal: &Journal) -> Room {
@@ -124,18 +132,25 @@ impl Writer {
         {
             return Err(AppendError::Failed { text: text.clone(), kind: *kind });
         }
-        let mut first = self.write(journal, group);
-        if first.as_ref().is_err_and(Failure::is_full) && self.reclaim(journal) {
-            first = self.write(journal, group);
-        }
-        if let Err(Failure::Io(..)) = &first {
-            // Nobody knows which pages reached the disk, and a second sync of that file may say "fine": never ask it again.
-            self.abandon(journal, &first, group);
-            first = self.write(journal, group);
-            if let Err(Failure::Io(..)) = &first {
-                self.abandon(journal, &first, group);
+        self.busy = true;
+        let (mut left, mut reclaimed) = (false, false);
+        let first = loop {
+            let first = self.write(journal, group);
+            let Err(failure) = &first else { break first };
+            let mut again = false;
+            if let Failure::Io(..) = failure {
+                // Nobody knows which pages reached the disk, and a second sync of that file may say "fine": never ask it again.
+                self.abandon(journal, Some(failure));
+                again = !std::mem::replace(&mut left, true);
             }
-        }
+            if failure.is_full() && !std::mem::replace(&mut reclaimed, true) {
+                again |= self.reclaim(journal);
+            }
+            if !again {
+                break first;
+            }
+        };
+        self.busy = false;
         match first {
             Ok(lsn) => {
                 if self.broken.take().is_some() {
@@ -205,6 +220,8 @@ impl Writer {
         fault::pass(Place::JournalAfterSync);
         let place = (current.number, current.at);
         self.last = (place.0, place.1, self.next);
+        // The header of this segment says where the one before ends, and now it stays: what was to be void is.
+        self.void.clear();
         let mut state = locked(&journal.state);
         state.end = self.next;
         state.end_at = place;
@@ -236,7 +253,9 @@ impl Writer {
     /// Sees to it that the current segment has blocks for `need` bytes more.
     fn make_place(&mut self, journal: &Journal, need: u64) -> Result<(), Failure> {
         let segment_bytes = journal.config.segment_bytes;
-        let fits = |current: &Current| current.at + need <= segment_bytes.max(current.size);
+        // One without frames becomes as large as it has to be: another one would not fit better.
+        let fits =
+            |current: &Current| current.at == HEADER_BYTES || current.at + need <= segment_bytes.max(current.size);
         if !self.current.as_ref().is_some_and(fits) {
             self.roll(journal, need)?;
         }
@@ -249,7 +268,7 @@ impl Writer {
         let added = size - current.size;
         journal.charge(added)?;
         let mut grown = journal.disk.zero(&current.file, &current.path, current.size, size);
-        while grown.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::StorageFull) && journal.drop_spare() {
+        while grown.as_ref().is_err_and(|error| is_full(error.kind())) && journal.drop_spare() {
             grown = journal.disk.zero(&current.file, &current.path, current.size, size);
         }
         // What was written of it may be used, also if it is less than was wanted.
@@ -263,7 +282,7 @@ impl Writer {
         drop(state);
         match grown {
             // Not a byte of a frame was written: nothing is wrong with the file.
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+            Err(error) if is_full(error.kind()) => {
                 Err(Failure::Full(format!("cannot grow {}: {error}", current.path.display())))
             }
             grown => grown.map_err(Failure::io("cannot grow", &current.path)),
@@ -281,9 +300,8 @@ impl Writer {
         let (from, mut bytes) = spare.map_or((self.number, 0), |(number, bytes)| (number, bytes));
         let path = folder::spare_path(directory, from);
         if bytes < HEADER_BYTES {
-            // Room for the header and at least what is wanted now: a segment that can hold nothing is of no use.
-            let at_least = (HEADER_BYTES + need).min(journal.config.segment_bytes);
-            if let Err(full) = journal.has_room(at_least) {
+            // Room for the header and what is wanted now: a segment that cannot hold it is of no use.
+            if let Err(full) = journal.has_room(HEADER_BYTES + need) {
                 if let Some(spare) = spare {
                     locked(&journal.state).spares.push(spare);
                 }
@@ -305,6 +323,7 @@ impl Writer {
             created: journal.epoch.0 >> 32,
         };
         let target = folder::segment_path(directory, number);
+        let mut named = false;
         let begun = (|| {
             let file = folder::open_file(&path, true)?;
             journal.disk.write(&file, &path, &header.encode(), 0)?;
@@ -313,6 +332,7 @@ impl Writer {
             }
             fault::pass(Place::JournalBeforeRename);
             std::fs::rename(&path, &target)?;
+            named = true;
             if durable {
                 journal.disk.sync_folder(&journal.folder, directory)?;
             }
@@ -320,15 +340,19 @@ impl Writer {
         })();
         let file = begun.map_err(|error: io::Error| {
             let gone = folder::remove(&path).and(folder::remove(&target));
-            locked(&journal.state).bytes -= if gone.is_ok() { bytes } else { 0 };
-            match error.kind() {
-                io::ErrorKind::StorageFull => Failure::Full(format!("cannot create {}: {error}", target.display())),
-                _ => Failure::io("cannot create", &target)(error),
+            let mut state = locked(&journal.state);
+            state.bytes -= if gone.is_ok() { bytes } else { 0 };
+            if named {
+                // A power loss may undo the removal, and its header says that the segment before has ended. So it has.
+                self.current = None;
+                state.writing = None;
+            }
+            match is_full(error.kind()) {
+                true => Failure::Full(format!("cannot create {}: {error}", target.display())),
+                false => Failure::io("cannot create", &target)(error),
             }
         })?;
         fault::pass(Place::JournalAfterRename);
-        // The header says where the segment before ends: what was to be void is.
-        self.void.clear();
         let segment = Segment {
             number,
             first: self.next,
@@ -349,8 +373,8 @@ impl Writer {
     }
 
     /// Leaves a segment in which a write or a sync failed, and makes void what was written and not acknowledged.
-    fn abandon(&mut self, journal: &Journal, failure: &Result<Lsn, Failure>, group: &[Pending]) {
-        if let Err(failure) = failure {
+    fn abandon(&mut self, journal: &Journal, failure: Option<&Failure>) {
+        if let Some(failure) = failure {
             log::error!("the spool leaves a file: {}", failure.text());
         }
         let Some(current) = self.current.take() else { return };
@@ -362,9 +386,8 @@ impl Writer {
             state.bytes -= segment.bytes;
         }
         drop(state);
-        // Also if it cannot be told where the write stopped: the whole group.
-        let need: u64 = group.iter().map(|pending| pending.bytes.len() as u64).sum();
-        let to = (end + need).min(current.size);
+        // It cannot be told where the write stopped: the whole group.
+        let to = current.at.min(current.size);
         self.void.push(Void { file: current.file, path: current.path.clone(), from: end, to });
         self.make_void(journal);
         if empty {
@@ -402,11 +425,18 @@ impl Writer {
             Sync::Interval(interval) => anyway || self.synced_at.elapsed() >= interval,
             Sync::Always | Sync::Never => false,
         };
-        if due && let failed @ Err(_) = self.sync(journal) {
-            self.abandon(journal, &failed.map(|()| Lsn(0)), &[]);
+        if due && let Err(failure) = self.sync(journal) {
+            self.abandon(journal, Some(&failure));
         }
         if anyway {
             self.make_void(journal);
+        }
+    }
+
+    /// The one who wrote has panicked: its group is answered with an error, so nothing of it may be found.
+    pub fn forsake(&mut self, journal: &Journal) {
+        if std::mem::take(&mut self.busy) {
+            self.abandon(journal, None);
         }
     }
 
@@ -444,7 +474,7 @@ impl Journal {
     }
 
     /// Gives a spare file back to the disk. False if there is none.
-    fn drop_spare(&self) -> bool {
+    pub(super) fn drop_spare(&self) -> bool {
         let Some((number, bytes)) = locked(&self.state).spares.pop() else { return false };
         let gone = folder::remove(&folder::spare_path(&self.config.directory, number));
         locked(&self.state).bytes -= if gone.is_ok() { bytes } else { 0 };

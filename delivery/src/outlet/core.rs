@@ -39,6 +39,8 @@ pub(super) struct Core {
     /// Grows when all connections are to be made anew.
     pub generation: AtomicU64,
     pub stopping: AtomicBool,
+    /// One more than the generation in which something happened that a person has to look at; 0 if nothing did.
+    stopped: AtomicU64,
     epoch: AtomicU64,
     spool: OnceLock<Arc<Spool>>,
     /// The spool takes nothing.
@@ -90,6 +92,7 @@ impl Core {
             counters: Arc::default(),
             generation: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
+            stopped: AtomicU64::new(0),
             epoch: AtomicU64::new(0),
             spool: OnceLock::new(),
             spool_full: AtomicBool::new(false),
@@ -210,6 +213,11 @@ impl Core {
         telling.health.last_error_time = unix_seconds();
     }
 
+    /// True if nothing is to be pushed until a person has looked at it and sent a HUP.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped.load(Relaxed) == self.generation.load(Relaxed) + 1
+    }
+
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Relaxed)
     }
@@ -243,6 +251,9 @@ impl Core {
         self.counters.connected.store(0, Relaxed);
         let mut telling = lock(&self.telling);
         let stopped = trouble.disposition() == Disposition::StopLane;
+        if stopped {
+            self.stopped.store(self.generation.load(Relaxed) + 1, Relaxed);
+        }
         telling.failures += 1;
         telling.health.connected = false;
         telling.health.stopped |= stopped;

@@ -19,6 +19,7 @@ use crate::journal::frame::{self, Malformed};
 use crate::journal::{Journal, Lsn, Reader};
 use crate::position::Position;
 use crate::push::Names;
+use crate::spool::Sync;
 use crate::wire::Patience;
 
 /// A window takes in frames until it has so many bytes
@@ -27,6 +28,8 @@ const WINDOW_BYTES: usize = 1 << 20;
 const WINDOW_RECORDS: usize = 16_384;
 /// How often a folder that cannot be used is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+/// An interval of syncs is kept down to this.
+const SHORTEST: Duration = Duration::from_millis(10);
 /// How long it sleeps when there is nothing to do.
 const IDLE: Duration = Duration::from_millis(500);
 
@@ -65,6 +68,8 @@ pub(super) struct Drainer {
     letters: bool,
     key: String,
     said: String,
+    /// A frame that is not understood was met: nothing behind it may be drained, and it must not be released.
+    strange: Option<String>,
 }
 
 impl Drainer {
@@ -78,6 +83,7 @@ impl Drainer {
             letters: false,
             key: String::new(),
             said: String::new(),
+            strange: None,
         }
     }
 
@@ -88,8 +94,13 @@ impl Drainer {
         while !self.core.is_stopping() {
             let pause = self.step(&spool, &mut reader);
             self.gauges(&spool);
+            // What was appended last is synced in time also while nothing can be drained.
+            spool.journal.tick();
             if let Some(pause) = pause {
-                self.core.pause(pause);
+                self.core.pause(match spool.journal.config().sync {
+                    Sync::Interval(interval) => pause.min(interval.max(SHORTEST)),
+                    Sync::Always | Sync::Never => pause,
+                });
             }
         }
         spool.journal.flush();
@@ -108,6 +119,8 @@ impl Drainer {
 
     /// Does what is next. Returns how long to wait before the step after it.
     fn step(&mut self, spool: &Arc<Spool>, reader: &mut Reader) -> Option<Duration> {
+        // What is acknowledged by now is read, or passed over because it is damaged, before there is nothing left to read.
+        let end = spool.journal.end();
         if self.window.last.is_none() {
             match self.fill(reader) {
                 Ok(()) => self.said.clear(),
@@ -117,7 +130,7 @@ impl Drainer {
                 }
             }
         }
-        let Some(last) = self.window.last else { return self.idle(spool) };
+        let Some(last) = self.window.last else { return self.idle(spool, end) };
         let core = Arc::clone(&self.core);
         let interrupted = || core.is_stopping();
         let begun = Instant::now();
@@ -134,7 +147,7 @@ impl Drainer {
             if pushed.is_ok() {
                 self.sender.port.failed();
             }
-            return Some(self.sender.port.wait());
+            return Some(if core.is_stopped() { IDLE } else { self.sender.port.wait() });
         }
         fault::pass(Place::OutletBeforeRelease);
         if let Err(error) = spool.journal.release(last) {
@@ -143,25 +156,29 @@ impl Drainer {
         fault::pass(Place::OutletAfterRelease);
         self.window = Window { bytes: std::mem::take(&mut self.window.bytes), ..Window::default() };
         spool.released();
-        if begun.elapsed() < core.config.delay && spool.set_back() {
-            log::info!(
-                "{}: the spool is drained into redis, {} records to go",
-                core.config.name,
-                spool.journal.records()
-            );
+        if begun.elapsed() < core.config.delay {
+            spool.set_back(&core.config.name);
         }
         None
     }
 
     /// Nothing to drain: finds out whether Redis is back, or sleeps.
-    fn idle(&mut self, spool: &Spool) -> Option<Duration> {
+    fn idle(&mut self, spool: &Spool, end: Lsn) -> Option<Duration> {
         // Workers push now.
         self.lanes.forget_tips();
+        let core = Arc::clone(&self.core);
+        if !spool.is_drained(end)
+            && let Err(error) = spool.journal.release(end)
+        {
+            log::warn!("{}: {error}", core.config.name);
+        }
         if !spool.is_away() {
-            spool.journal.wait(spool.journal.end(), IDLE);
+            spool.journal.wait(end, IDLE);
             return None;
         }
-        let core = Arc::clone(&self.core);
+        if core.is_stopped() {
+            return Some(IDLE);
+        }
         let interrupted = || core.is_stopping();
         let begun = Instant::now();
         let patience = Patience { deadline: begun + core.config.timeout, interrupted: &interrupted };
@@ -170,9 +187,7 @@ impl Drainer {
         let Ok(names) = Names::new(list, &format!("{}:0", core.config.producer)) else { return Some(IDLE) };
         match self.sender.ping(&core, &names, patience) {
             Ok(()) if begun.elapsed() < core.config.delay => {
-                if spool.set_back() {
-                    log::info!("{}: redis answers again", core.config.name);
-                }
+                spool.set_back(&core.config.name);
                 None
             }
             Ok(()) => Some(IDLE),
@@ -184,7 +199,7 @@ impl Drainer {
         }
     }
 
-    /// Takes in the next frames.
+    /// Takes in the next frames. After an error there is no window; what stands before the place of the error is one before it is told.
     fn fill(&mut self, reader: &mut Reader) -> Result<(), String> {
         self.window.bytes.clear();
         self.window.bytes.shrink_to(4 * WINDOW_BYTES);
@@ -192,16 +207,28 @@ impl Drainer {
         self.plan.clear();
         self.lanes.begin(false);
         while self.window.bytes.len() < WINDOW_BYTES && self.window.records.len() < WINDOW_RECORDS {
-            let Some(frame) = reader.next().map_err(|error| error.to_string())? else { break };
+            if self.strange.is_some() {
+                break;
+            }
+            let frame = match reader.next() {
+                Ok(Some(frame)) => frame,
+                Err(error) if self.window.last.is_none() => return Err(error.to_string()),
+                // An error comes again.
+                Ok(None) | Err(_) => break,
+            };
             let lsn = frame.lsn;
             let base = self.window.bytes.len();
             self.window.bytes.extend_from_slice(frame.payload);
             if let Err(error) = self.take(base) {
                 // Nobody else may drain it: this program or its version does not fit the folder.
-                self.core.stand(&format!("frame {} of the spool: {error}", lsn.0));
-                return Err(error.to_string());
+                self.strange = Some(format!("frame {} of the spool: {error}", lsn.0));
+                break;
             }
             self.window.last = Some(lsn);
+        }
+        if let (Some(text), None) = (&self.strange, self.window.last) {
+            self.core.stand(text);
+            return Err(text.clone());
         }
         let bounds = Bounds { records: self.core.config.chunk_records, bytes: self.core.config.chunk_bytes };
         let window = &self.window;

@@ -109,8 +109,8 @@ impl Memory {
 
     /// A record is handed in. If it is known, it and what lies before it are taken out: those were given up.
     ///
-    /// A record may be handed in while one before it waits to be handed in again: rsyslog, having been turned away with a single
-    /// record of a batch, goes on with the next ones and comes back. They must not overtake it, nor make it forgotten.
+    /// A record may be handed in while one before it waits to be handed in again: a host that was turned away with a single record of
+    /// a batch may go on with the next ones and come back. They must not overtake it, nor make it forgotten.
     pub fn take(&mut self, hash: u128) -> Match {
         let Some(at) = self.entries.iter().position(|entry| entry.hash == hash) else {
             return Match::New;

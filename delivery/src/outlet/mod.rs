@@ -2,6 +2,45 @@
 //!
 //! One [`Outlet`] stands for one action of the host. Each thread of the host that hands in batches has a [`Worker`]; a worker holds the
 //! lowest free *slot* while it lives, and a slot is a producer of its own: it has a cursor beside each list that it fills.
+//! Slots stay when workers end. `docs/DELIVERY.md` says what a host may rely on.
+//!
+//! # The way of a batch
+//!
+//! ```text
+//! commit -> held against what was turned away before (memory) -> cut into pushes (plan) -> Redis (push)
+//!                                                   what Redis does not take, or not in time -> journal -> drainer -> Redis
+//!                                                                                     no journal, or it is full -> memory, "later"
+//! ```
+//!
+//! # Numbers
+//!
+//! Each record that a slot is given gets a number, and none is given out twice in an epoch; the upper sixteen bits are the slot's. A push ends
+//! at the number behind its last record, and the cursor says which push was the last. Between the records of one list there may be gaps.
+//! Records keep their numbers while their commit lasts and in the journal: they may be sent again at will, in other cuts too, for whatever
+//! of them arrives late is recognised by the cursor. A batch that was turned away gets new numbers when it comes again. Before that
+//! its old ones are made harmless: see [`Doubt`](slot::Doubt).
+//!
+//! # A crash after each line of a commit
+//!
+//! | killed, or the connection broken, | Redis has | the journal has | the host | told apart by |
+//! |---|---|---|---|---|
+//! | before the send, in the middle of it | nothing | nothing | hands in again | nothing to tell |
+//! | after the send, host lives | all, nothing, or the first chunks | what was not answered | heard "done" | the cursor, when the drainer comes to it |
+//! | the same without a journal | the same | - | hands in again | the memory and the cursor, behind a fence |
+//! | after the send, host dies | the same | nothing | was told nothing | nothing: see the holes |
+//! | after the fence was sent | the same | - | hands in again | the fences that were noted before they were sent |
+//! | after the append, before its sync | as before | all or nothing | was told nothing | the cursor, if the frame comes out |
+//! | after the sync | as before | all | may have heard "done" | the cursor |
+//! | drainer: after a push, before the release | all | all | heard "done" | the cursor: same epoch and further, or a later epoch of this store |
+//! | drainer: after a dead letter, before the release | nothing | all | heard "done" | the position in the letter |
+//!
+//! # What must stay true
+//!
+//! * Nothing of a slot is pushed while the journal may have a frame of it: neither of this life nor, when it begins, of an earlier one. Otherwise
+//!   a later epoch in a cursor would not mean that the earlier ones were drained.
+//! * A fence moves a cursor beyond numbers that were given out. So a slot in doubt has nothing in the journal: doubts arise from pushes,
+//!   pushes need an empty journal, and as long as a slot is in doubt nothing of it is appended.
+//! * What a push did is told by its answer or by the cursor, never guessed.
 
 mod config;
 mod core;

@@ -92,6 +92,9 @@ impl Sender {
         patience: Patience<'_>,
     ) -> Result<(), Setback> {
         self.refusal = None;
+        if core.is_stopped() {
+            return Err(Setback::NotYet);
+        }
         let mut cut = false;
         let mut rounds = 0;
         while rounds < ROUNDS {
@@ -127,6 +130,7 @@ impl Sender {
             }
         }
         let trouble = Trouble::Away { text: "the cursor moves without us: another producer of this name?".into() };
+        self.port.failed();
         core.trouble(&trouble);
         Err(trouble.into())
     }
@@ -251,6 +255,9 @@ impl Sender {
     /// Finds out about the records in doubt: what Redis has of them, with nothing on the way any more. See
     /// [`Doubt`](super::slot::Doubt).
     pub fn fence(&mut self, core: &Core, slot: &mut Slot, patience: Patience<'_>) -> Result<(), Setback> {
+        if core.is_stopped() {
+            return Err(Setback::NotYet);
+        }
         for _ in 0..ROUNDS {
             let places = slot.lanes.in_doubt();
             let names = |place: &usize| slot.lanes[*place].names.as_ref().ok();

@@ -14,6 +14,9 @@ const SLICE: Duration = Duration::from_millis(20);
 /// The age of the backlog is known to this precision.
 const AGES: Duration = Duration::from_millis(500);
 
+/// Changes of the way are told no more often than this.
+const TELL: Duration = Duration::from_secs(2);
+
 /// A journal, and what its users tell each other.
 pub(super) struct Spool {
     pub journal: Arc<Journal>,
@@ -26,6 +29,8 @@ pub(super) struct Spool {
     drained: Condvar,
     turn: Mutex<()>,
     ages: Mutex<VecDeque<(Lsn, Instant)>>,
+    /// When a change of the way was last told.
+    told: Mutex<Option<Instant>>,
 }
 
 impl Spool {
@@ -38,6 +43,7 @@ impl Spool {
             drained: Condvar::new(),
             turn: Mutex::new(()),
             ages: Mutex::default(),
+            told: Mutex::default(),
         }
     }
 
@@ -45,19 +51,32 @@ impl Spool {
         self.away.load(Relaxed)
     }
 
-    /// Redis takes nothing. True if that is news.
-    pub fn set_away(&self) -> bool {
-        let news = !self.away.swap(true, Relaxed);
-        if news {
+    /// Redis takes nothing, or not in time.
+    pub fn set_away(&self, name: &str) {
+        if !self.away.swap(true, Relaxed) {
             // The drainer finds out when it is over.
             self.journal.nudge();
+            if self.may_tell() {
+                log::warn!("{name}: batches go into the spool");
+            }
         }
-        news
     }
 
-    /// Redis takes pushes. True if that is news.
-    pub fn set_back(&self) -> bool {
-        self.away.load(Relaxed) && self.away.swap(false, Relaxed)
+    /// Redis takes pushes in good time.
+    pub fn set_back(&self, name: &str) {
+        if self.away.load(Relaxed) && self.away.swap(false, Relaxed) && self.may_tell() {
+            log::info!("{name}: redis takes batches again, {} records are left in the spool", self.journal.records());
+        }
+    }
+
+    /// A Redis that comes and goes must not fill the log.
+    fn may_tell(&self) -> bool {
+        let mut told = lock(&self.told);
+        let may = told.is_none_or(|when| when.elapsed() >= TELL);
+        if may {
+            *told = Some(Instant::now());
+        }
+        may
     }
 
     /// Everything up to `lsn` was drained.

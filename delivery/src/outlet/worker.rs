@@ -183,7 +183,7 @@ impl Worker {
             return true;
         }
         let Some(slot) = self.slot.as_mut() else { return false };
-        if !self.sender.port.is_due(Instant::now()) {
+        if core.is_stopped() || !self.sender.port.is_due(Instant::now()) {
             return false;
         }
         let interrupted = || core.is_stopping() || interrupted();
@@ -290,10 +290,8 @@ impl Worker {
             if pushed.is_ok() && self.plan.is_settled() {
                 return;
             }
-            if let (Err(_), Some(spool)) = (pushed, &spool)
-                && spool.set_away()
-            {
-                log::warn!("{}: batches go into the spool", core.config.name);
+            if let (Err(_), Some(spool)) = (pushed, &spool) {
+                spool.set_away(&core.config.name);
             }
             let Some(slot) = self.slot.as_ref() else { return };
             let sender = &self.sender;

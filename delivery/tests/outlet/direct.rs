@@ -52,3 +52,23 @@ fn another_life_goes_on_behind_the_first() {
     }
     assert_numbers(&server, "main", 0..1500);
 }
+
+#[test]
+fn more_lists_than_are_remembered() {
+    let server = Server::start(&[]);
+    let outlet = outlet(&server, config());
+    let mut worker = outlet.worker();
+    for round in 0..2 {
+        for batch in 0..9 {
+            let names: Vec<String> = (0..2000).map(|n| format!("list{}", batch * 2000 + n)).collect();
+            let lists: Vec<&str> = names.iter().map(String::as_str).collect();
+            assert_eq!(commit(&mut worker, &Records::dealt(&lists, round * 4000..round * 4000 + 4000)), Outcome::Done);
+        }
+    }
+    for list in [0, 1999, 2000, 9000, 17_999] {
+        let first = list % 2000;
+        let numbers = [first, first + 2000, first + 4000, first + 6000];
+        assert_numbers(&server, &format!("list{list}"), numbers.into_iter());
+    }
+    assert_eq!(get(&outlet.counters().pushed), 72_000);
+}

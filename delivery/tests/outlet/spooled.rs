@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use delivery::counters::get;
-use delivery::journal::{JournalConfig, SEGMENT_BYTES};
+use delivery::journal::frame::Encoder;
+use delivery::journal::{Journal, JournalConfig, SEGMENT_BYTES};
 use delivery::outlet::{Outcome, Outlet, OutletConfig};
+use delivery::position::Position;
 use delivery::spool::Sync;
 
-use crate::server::{Server, command, until};
-use crate::setup::{Records, assert_numbers, commit, config, outlet};
+use crate::server::{Server, command, list, until};
+use crate::setup::{Records, assert_numbers, commit, config, outlet, record};
 
 fn spooled(folder: &Path) -> OutletConfig {
     let journal = JournalConfig {
@@ -189,4 +191,30 @@ fn a_busy_worker_gets_back_to_redis() {
     });
     drained(&outlet);
     assert_numbers(&server, "main", 0..total);
+}
+
+#[test]
+fn a_frame_that_is_not_understood_stays_and_those_before_it_arrive() {
+    let server = Server::start(&[]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = spooled(folder.path());
+    let journal = config.journal.clone().expect("there is one");
+    {
+        let (journal, _reader) = Journal::open(journal.clone(), 1).expect("open");
+        let mut frame = Encoder::new(&config.producer);
+        frame.part(0, "a", Position::start(journal.epoch()), 1, [&*record(0)]);
+        journal.append(frame.bytes(), 1).expect("room");
+        // What a later program may write.
+        journal.append(b"\xff", 1).expect("room");
+        journal.append(frame.bytes(), 1).expect("room");
+    }
+    for _ in 0..2 {
+        let outlet = outlet(&server, config.clone());
+        until("somebody to be told", || outlet.health().stopped.then_some(()));
+        until("the first frame to arrive", || (!list(&mut server.link(), "a").is_empty()).then_some(()));
+        outlet.stop();
+        assert_numbers(&server, "a", 0..1);
+    }
+    let (journal, _reader) = Journal::open(journal, 1).expect("open");
+    assert_eq!(journal.records(), 2, "they are still there");
 }

@@ -64,6 +64,8 @@ pub struct Plan {
     pub slow_sync: u32,
     /// How fast each sender is.
     pub pace: Pace,
+    /// Bytes of a message as it is sent.
+    pub size: usize,
 }
 
 impl Default for Plan {
@@ -83,6 +85,7 @@ impl Default for Plan {
             host: None,
             slow_sync: 0,
             pace: Pace::default(),
+            size: 120,
         }
     }
 }
@@ -203,7 +206,7 @@ impl Rig {
     pub fn send(&mut self, runs: &[&str]) {
         self.finish();
         let mut job = Job::new(self.input, self.plan.way, "");
-        job.pace = self.plan.pace.clone();
+        (job.pace, job.size) = (self.plan.pace.clone(), self.plan.size);
         self.senders = Some(Senders::start(&job, runs));
     }
 

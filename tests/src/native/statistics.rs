@@ -28,23 +28,27 @@ impl Statistics {
         fs::metadata(&self.0).map_or(0, |meta| meta.len() as usize)
     }
 
-    /// The last line behind `mark` about an object, found by the beginning of its name and its origin (empty: any).
+    /// The last line behind `mark` about an object, found by the beginnings of its name and its origin.
     pub fn last(&self, mark: usize, name: &str, origin: &str) -> Option<Value> {
+        self.find(mark, name, |object| object["origin"].as_str().is_some_and(|word| word.starts_with(origin)))
+    }
+
+    fn find(&self, mark: usize, name: &str, fits: impl Fn(&Value) -> bool) -> Option<Value> {
         let bytes = fs::read(&self.0).ok()?;
         let text = String::from_utf8_lossy(bytes.get(mark..)?);
         let objects =
             text.lines().rev().filter_map(|line| serde_json::from_str::<Value>(&line[line.find('{')?..]).ok());
-        objects.into_iter().find(|object| {
-            let has = |key: &str, start: &str| object[key].as_str().is_some_and(|word| word.starts_with(start));
-            has("name", name) && (origin.is_empty() || has("origin", origin))
-        })
+        let named = |object: &Value| object["name"].as_str().is_some_and(|word| word.starts_with(name));
+        objects.into_iter().find(|object| named(object) && fits(object))
     }
 
     /// Waits until a counter behind `mark` is at least so high; counters begin at 0 with each start.
     #[track_caller]
     pub fn wait(&self, mark: usize, name: &str, counter: &str, least: u64) {
         until(&format!("{counter} of {name} to be {least}"), PATIENCE, || {
-            (self.last(mark, name, "")?[counter].as_u64()? >= least).then_some(())
+            // rsyslog itself has an object of the action's name, with other counters.
+            let object = self.find(mark, name, |object| object[counter].is_u64())?;
+            (object[counter].as_u64()? >= least).then_some(())
         });
     }
 }
@@ -65,7 +69,7 @@ mod tests {
             .expect("it can be written");
         let statistics = Statistics::new(file.path());
         assert_eq!(statistics.last(0, "imptcp", "imptcp").expect("a line")["submitted"], 7);
-        assert_eq!(statistics.last(statistics.mark(), "imptcp", ""), None);
+        assert_eq!(statistics.last(statistics.mark(), "imptcp", "imptcp"), None);
         statistics.wait(0, "imptcp", "submitted", 7);
     }
 }

@@ -5,11 +5,11 @@ use std::io::ErrorKind;
 use super::faults::Plan;
 use super::*;
 
-fn open_on(config: &JournalConfig, disk: &disk::Disk) -> (Arc<Journal>, Reader) {
+pub(super) fn open_on(config: &JournalConfig, disk: &disk::Disk) -> (Arc<Journal>, Reader) {
     recovery::open(config.clone(), NOW, disk.clone()).expect("open")
 }
 
-fn plan(disk: &disk::Disk, plan: Plan) {
+pub(super) fn plan(disk: &disk::Disk, plan: Plan) {
     *locked(&disk.faults.plan) = plan;
 }
 
@@ -74,7 +74,14 @@ fn what_failed_is_nowhere() {
         plan(&disk, Plan { sync: Some((0, 1000, ErrorKind::Other)), ..Plan::default() });
         if good > 0 {
             // The first sync fails, so the fresh segment is tried; then `good` more succeed.
-            plan(&disk, Plan { write: Some((0, 96, ErrorKind::Other)), sync: Some((good, 1000, ErrorKind::Other)) });
+            plan(
+                &disk,
+                Plan {
+                    write: Some((0, 96, ErrorKind::Other)),
+                    sync: Some((good, 1000, ErrorKind::Other)),
+                    ..Plan::default()
+                },
+            );
         }
         let error = journal.append(&payload(4, 40), 1).expect_err("the disk fails");
         assert!(matches!(error, AppendError::Failed { .. }), "{error}");

@@ -14,8 +14,12 @@ use super::super::locked;
 pub struct Plan {
     /// So many writes succeed; then one fails after having written so many bytes.
     pub write: Option<(usize, usize, io::ErrorKind)>,
+    /// So many more fail after it, without having written anything.
+    pub more: usize,
     /// So many syncs succeed; then so many fail.
     pub sync: Option<(usize, usize, io::ErrorKind)>,
+    /// The next sync does not return.
+    pub panic: bool,
 }
 
 /// What is on the disk for good: names, and the bytes of files by their inode.
@@ -48,13 +52,15 @@ impl Faults {
     pub fn write(&self, file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
         let mut plan = locked(&self.plan);
         let Some((part, kind)) = turn(&mut plan.write) else { return Ok(()) };
-        plan.write = None;
+        plan.write = (plan.more > 0).then_some((0, 0, kind));
+        plan.more = plan.more.saturating_sub(1);
         file.write_all_at(&bytes[..bytes.len().min(part)], at)?;
         Err(kind.into())
     }
 
     pub fn sync(&self) -> io::Result<()> {
         let mut plan = locked(&self.plan);
+        assert!(!std::mem::take(&mut plan.panic), "as the test wants it");
         let Some((times, kind)) = turn(&mut plan.sync) else { return Ok(()) };
         plan.sync = (times > 1).then_some((0, times - 1, kind));
         Err(kind.into())

@@ -46,6 +46,7 @@ fn killed_at_every_step_nothing_is_lost() {
     let (journal, mut reader) = open(&config);
     let (judge, judged) = (Rc::clone(&known), config.clone());
     fault::HOOK.set(Some(Box::new(move |place| judge.borrow_mut().judge(&judged, place))));
+    let mut read = Vec::new();
     for number in 0..150 {
         known.borrow_mut().trying = Some(number);
         let answer = journal.append(&payload(number, 9000), 1);
@@ -54,13 +55,13 @@ fn killed_at_every_step_nothing_is_lost() {
         state.taken.extend(answer.is_ok().then_some(number));
         drop(state);
         if number % 7 == 3 {
-            let half = drain(&mut reader).len().div_ceil(2);
-            let mut state = known.borrow_mut();
-            state.releasing = state.released + half;
-            let up_to = state.releasing;
-            drop(state);
-            let lsn = Lsn(journal.released().0 + half as u64);
-            journal.release(lsn).expect("release");
+            // All that was read but the last three.
+            read.extend(drain(&mut reader));
+            let up_to = read.len().saturating_sub(3);
+            known.borrow_mut().releasing = up_to;
+            if let Some((lsn, _)) = up_to.checked_sub(1).map(|last| read[last]) {
+                journal.release(lsn).expect("release");
+            }
             known.borrow_mut().released = up_to;
         }
     }
@@ -68,5 +69,5 @@ fn killed_at_every_step_nothing_is_lost() {
     let known = known.borrow();
     let all: BTreeSet<&str> = Place::JOURNAL.into_iter().map(Place::name).collect();
     assert_eq!(known.places, all, "each step was passed");
-    assert!(known.kills > 500 && known.released > 50, "{} {}", known.kills, known.released);
+    assert!(known.kills > 400 && known.released > 100, "{} {}", known.kills, known.released);
 }

@@ -2,6 +2,7 @@
 
 mod basic;
 mod damage;
+mod edges;
 mod failures;
 pub(super) mod faults;
 #[cfg(not(feature = "fault-points"))]
