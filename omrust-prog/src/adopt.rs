@@ -30,11 +30,11 @@ pub fn start(settings: &Arc<Settings>, own: u16, stop: Arc<AtomicBool>) -> anyho
             empty.retain(|number| orphans.is_free(*number));
             if let Some(orphan) = free {
                 let number = orphan.number;
-                match adopt(&settings, orphan, &stop) {
+                match adopt(&settings, &orphan, &stop) {
                     Ok(true) => drop(empty.insert(number)),
                     Ok(false) => {}
                     Err(error) => {
-                        log::error!("instance {number} left something that cannot be brought away: {error:#}")
+                        log::error!("instance {number} left something that cannot be brought away: {error:#}");
                     }
                 }
             }
@@ -43,13 +43,13 @@ pub fn start(settings: &Arc<Settings>, own: u16, stop: Arc<AtomicBool>) -> anyho
 }
 
 /// Brings away what `orphan` has left. True if nothing is left.
-fn adopt(settings: &Arc<Settings>, orphan: Instance, stop: &AtomicBool) -> anyhow::Result<bool> {
-    publish(&settings.state_directory, &orphan)?;
+fn adopt(settings: &Arc<Settings>, orphan: &Instance, stop: &AtomicBool) -> anyhow::Result<bool> {
+    publish(&settings.state_directory, orphan)?;
     let (mut intake, left) = Intake::open(&orphan.intake())?;
     if left.sections.is_empty() && !orphan.has_spool() {
         return Ok(true);
     }
-    let outlet = outlet(settings, Some(&orphan))?;
+    let outlet = outlet(settings, Some(orphan))?;
     outlet.start()?;
     let mut worker = outlet.worker();
     worker.take_over();

@@ -56,7 +56,7 @@ impl Lines {
     }
 
     /// The next line, if its end was read.
-    pub fn next(&mut self) -> Option<Line<'_>> {
+    pub fn next_line(&mut self) -> Option<Line<'_>> {
         let from = self.from;
         match memchr::memchr(b'\n', &self.buffer[self.searched..self.to]) {
             Some(at) if self.searched + at - from <= self.longest => {
@@ -100,7 +100,7 @@ mod tests {
             space[..n].copy_from_slice(&bytes[..n]);
             lines.filled(n);
             bytes = &bytes[n..];
-            while let Some(line) = lines.next() {
+            while let Some(line) = lines.next_line() {
                 found.push(match line {
                     Line::Whole(bytes) => (bytes.to_vec(), true),
                     Line::Part { bytes, .. } => (bytes.to_vec(), false),

@@ -42,16 +42,19 @@ impl Answer {
     }
 }
 
+/// The lines that begin and commit a transaction.
+pub type Marks = (Vec<u8>, Vec<u8>);
+
 /// Where the conversation stands.
 #[derive(Debug, Clone)]
 pub struct Protocol {
-    marks: Option<(Vec<u8>, Vec<u8>)>,
+    marks: Option<Marks>,
     open: bool,
 }
 
 impl Protocol {
     /// At the start. `marks` are the lines that begin and commit a transaction; without them each line is a record.
-    pub fn new(marks: Option<(Vec<u8>, Vec<u8>)>) -> Self {
+    pub fn new(marks: Option<Marks>) -> Self {
         Self { marks, open: false }
     }
 
@@ -88,8 +91,8 @@ impl Protocol {
 mod tests {
     use super::*;
 
-    fn marks() -> Option<(Vec<u8>, Vec<u8>)> {
-        Some((b"BEGIN".into(), b"COMMIT".into()))
+    fn with_marks() -> Protocol {
+        Protocol::new(Some((b"BEGIN".into(), b"COMMIT".into())))
     }
 
     fn steps(protocol: &mut Protocol, lines: &[&[u8]]) -> Vec<Step> {
@@ -98,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_transaction() {
-        let mut protocol = Protocol::new(marks());
+        let mut protocol = with_marks();
         let keep = Step::Keep(Answer::Defer);
         assert_eq!(
             steps(&mut protocol, &[b"BEGIN", b"a", b"", b"\0\xff", b"COMMIT", b"BEGIN", b"COMMIT"]),
@@ -109,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_record_outside_is_a_transaction_of_its_own() {
-        let mut protocol = Protocol::new(marks());
+        let mut protocol = with_marks();
         assert_eq!(steps(&mut protocol, &[b"a", b"BEGIN ", b"begin"]), [Step::KeepAndSettle; 3]);
         let mut protocol = Protocol::new(None);
         assert_eq!(steps(&mut protocol, &[b"BEGIN", b"a", b"COMMIT"]), [Step::KeepAndSettle; 3]);
@@ -117,7 +120,7 @@ mod tests {
 
     #[test]
     fn ok_inside_a_transaction_comes_only_when_all_is_safe() {
-        let mut protocol = Protocol::new(marks());
+        let mut protocol = with_marks();
         // A message that reads like a mark: rsyslog takes the OK to it as a commit of what came before.
         assert_eq!(steps(&mut protocol, &[b"BEGIN", b"a", b"BEGIN"])[2], Step::Settle);
         assert!(protocol.is_open());

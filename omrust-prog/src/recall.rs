@@ -117,9 +117,9 @@ mod tests {
     fn turn(recall: &mut Recall, marks: &[Mark], ok: bool) -> Vec<bool> {
         let taken: Vec<bool> = marks.iter().map(|mark| recall.take(*mark)).collect();
         if ok {
-            recall.answered(marks.len())
+            recall.answered(marks.len());
         } else {
-            recall.turned_away()
+            recall.turned_away();
         }
         taken
     }

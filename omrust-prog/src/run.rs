@@ -113,7 +113,7 @@ impl Program<'_> {
         let mut protocol = Protocol::new(self.settings.marks.clone());
         let mut lines = Lines::new(self.settings.record_bytes_max, CHUNK);
         loop {
-            while let Some(line) = lines.next() {
+            while let Some(line) = lines.next_line() {
                 self.line(&mut protocol, &line);
             }
             if !self.host.confirms() {

@@ -80,6 +80,8 @@ pub struct Status {
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
 static OPEN: Mutex<Option<HashMap<u64, Arc<Mutex<Conversation>>>>> = Mutex::new(None);
+/// Conversations of a parent process: never ended here.
+static ABANDONED: Mutex<Vec<Arc<Mutex<Conversation>>>> = Mutex::new(Vec::new());
 
 thread_local! {
     static LAST: RefCell<String> = const { RefCell::new(String::new()) };
@@ -234,9 +236,8 @@ pub fn close(id: u64, wait: Duration) -> Result<()> {
         Err(Fault::Handle) => return Err(Fault::Handle),
         // The parent's connections and locks are left to the parent.
         Err(Fault::Forked) => {
-            if let Some(open) = table().as_mut() {
-                std::mem::forget(open.remove(&id));
-            }
+            let left = table().as_mut().and_then(|open| open.remove(&id));
+            ABANDONED.lock().unwrap_or_else(PoisonError::into_inner).extend(left);
             return Err(Fault::Forked);
         }
         left => left,

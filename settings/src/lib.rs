@@ -7,7 +7,7 @@
 pub mod checks;
 pub mod key;
 pub mod mask;
-pub mod redis;
+pub mod place;
 pub mod sections;
 pub mod size;
 pub mod source;

@@ -112,7 +112,7 @@ fn nothing_prints_but_the_program() {
     {
         let lines =
             code(&text).filter(|(_, line)| ["println!", "eprintln!", "print!("].iter().any(|p| line.contains(p)));
-        if name != "fifo-bridge/src/main.rs" {
+        if !["fifo-bridge/src/main.rs", "omrust-prog/src/main.rs"].contains(&name.as_str()) {
             found.extend(lines.map(|(number, _)| format!("{name}:{number}: only main.rs prints")));
         }
     }

@@ -11,7 +11,7 @@ use delivery::push::{Names, Side};
 use delivery::spool::{SpoolConfig, Sync};
 
 use settings::checks::{Invalid, absolute, invalid, within};
-use settings::redis::endpoint;
+use settings::place::endpoint;
 
 use super::file::{self, File, Format, OnLostCursor, OnRefused, Push, Resync, SyncWhen};
 
@@ -119,7 +119,7 @@ impl Settings {
 
     /// The endpoint with user and password, the password read now. The error says which file.
     pub fn login(&self) -> Result<Endpoint, String> {
-        settings::redis::login(&self.file.redis, &self.endpoint)
+        settings::place::login(&self.file.redis, &self.endpoint)
     }
 
     /// The log level.

@@ -8,6 +8,8 @@ use delivery::push::{Names, Side};
 use delivery::spool::Sync;
 use settings::checks::{Invalid, absolute, invalid, within};
 
+use crate::protocol::Marks;
+
 use super::file::{Confirm, File, OnRefused, Push, SyncWhen};
 
 /// The folder of the instances if none is named: memory, which survives kill -9, not a reboot.
@@ -48,7 +50,7 @@ pub struct Settings {
     /// Whether somebody waits for answers; `None`: look.
     pub confirm: Option<bool>,
     /// The marks, if there are transactions.
-    pub marks: Option<(Vec<u8>, Vec<u8>)>,
+    pub marks: Option<Marks>,
     /// Time between two dots.
     pub dot: Duration,
     /// How long the end may take.
@@ -99,7 +101,7 @@ impl Settings {
         let record_max = within("prog.record-max", file.prog.record_max.0, 1 << 10, 64 << 20)?;
         let letters = absolute("dead-letter.directory", &file.dead_letter.directory)?;
         Ok(Self {
-            endpoint: settings::redis::endpoint(&file.redis)?,
+            endpoint: settings::place::endpoint(&file.redis)?,
             list: file.queue.key.clone(),
             side: match file.queue.push {
                 Push::Right => Side::Right,
@@ -127,7 +129,7 @@ impl Settings {
 
     /// The endpoint with user and password, the password read now. The error says which file.
     pub fn login(&self) -> Result<Endpoint, String> {
-        settings::redis::login(&self.file.redis, &self.endpoint)
+        settings::place::login(&self.file.redis, &self.endpoint)
     }
 
     /// The settings as a file that could be used, but for the secrets.
@@ -138,7 +140,7 @@ impl Settings {
     }
 }
 
-fn marks(file: &File) -> Result<Option<(Vec<u8>, Vec<u8>)>, Invalid> {
+fn marks(file: &File) -> Result<Option<Marks>, Invalid> {
     let (begin, commit) = (&file.prog.begin_mark, &file.prog.commit_mark);
     for (key, mark) in [("prog.begin-mark", begin), ("prog.commit-mark", commit)] {
         if mark.is_empty() || mark.contains('\n') {

@@ -1,20 +1,20 @@
 //! What each key means, in the words of the manual. `omrust.toml(5)` and `docs/OMRUST-TOML.md` are made from this.
 
 use settings::key::key;
-use settings::redis;
+use settings::place;
 
 pub use settings::Key;
 
 /// All keys, in the order of the manual. A test holds them against what the file takes.
 pub const KEYS: &[Key] = &[
-    redis::SERVER,
-    redis::PORT,
-    redis::USER,
-    redis::PASSWORD,
-    redis::PASSWORD_FILE,
-    redis::DB,
-    redis::CONNECT_TIMEOUT,
-    redis::TIMEOUT,
+    place::SERVER,
+    place::PORT,
+    place::USER,
+    place::PASSWORD,
+    place::PASSWORD_FILE,
+    place::DB,
+    place::CONNECT_TIMEOUT,
+    place::TIMEOUT,
     key("queue.key", "text", false, "The Redis list. The cursor lives beside it, see docs/DELIVERY.md."),
     key(
         "queue.push",

@@ -147,7 +147,8 @@ pub fn page() -> String {
         "rsyslogd starts a program for each worker. Each takes the lowest number that is free, instance-0, instance-1 and so on in the folder of the instances, \
          and goes on where the last one of that number stopped; what a number has left that nobody takes again is brought away by the others.",
     );
-    let arguments: Vec<&Arg> = cli.get_arguments().collect();
+    let arguments: Vec<&Arg> =
+        cli.get_arguments().filter(|arg| !["help", "version"].contains(&arg.get_id().as_str())).collect();
     page.raw(&options(&arguments));
     page.section("EXIT STATUS");
     page.item("`0`", "The input has ended, or it was asked to end. With `--check`: all is good.");
