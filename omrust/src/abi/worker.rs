@@ -1,7 +1,7 @@
 //! Workers as rsyslogd holds them: one for each of its threads and action. Calls for one worker never overlap, but for a HUP.
 
 use std::ffi::{CStr, c_int, c_void};
-use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use delivery::outlet::{Outcome, Worker as OutletWorker};
@@ -89,7 +89,7 @@ impl Worker {
         if !host().forgets_batches || self.instance.action.settings().spool.is_some() {
             return OMOD_OK;
         }
-        let Ok(mut outlet) = self.outlet.try_lock() else { return OMOD_OK };
+        let Some(mut outlet) = unless_in_use(&self.outlet) else { return OMOD_OK };
         let reachable = outlet.is_connected() || outlet.probe(&self.interruption());
         if reachable { OMOD_OK } else { OMOD_SUSPENDED }
     }
@@ -122,12 +122,7 @@ impl Worker {
     }
 
     fn hand_in(&self, texts: &Rendered<'_>) -> Outcome {
-        let mut outlet = match self.outlet.try_lock() {
-            Ok(outlet) => outlet,
-            // What panicked was the outlet's, which expects it.
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return Outcome::Later,
-        };
+        let Some(mut outlet) = unless_in_use(&self.outlet) else { return Outcome::Later };
         outlet.commit(&Messages::new(texts, self.instance.action.route()), &self.interruption())
     }
 
@@ -154,5 +149,29 @@ impl Worker {
     fn interruption(&self) -> impl Fn() -> bool {
         let since = Instant::now();
         move || self.instance.action.is_stopping() || (host().is_ending() && since.elapsed() >= LAST_PATIENCE)
+    }
+}
+
+/// What `mutex` holds, also after a panic: what panicked was the outlet's, which expects it.
+fn unless_in_use<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    match mutex.try_lock() {
+        Ok(held) => Some(held),
+        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_leaves_a_worker_that_can_be_asked() {
+        let mutex = Mutex::new(1);
+        assert!(guard("panics", || mutex.lock().map(|_held| panic!("expected by a test"))).is_none());
+        assert_eq!(unless_in_use(&mutex).as_deref(), Some(&1));
+        let held = unless_in_use(&mutex);
+        assert!(unless_in_use(&mutex).is_none());
+        drop(held);
     }
 }
