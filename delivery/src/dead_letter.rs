@@ -123,16 +123,35 @@ impl DeadLetters {
         (end, record): (Position, &[u8]),
         unix_seconds: u64,
     ) -> io::Result<bool> {
-        let known = match reason {
-            Reason::Refused => self.refused.contains(&end),
-            Reason::Torn | Reason::TooLong | Reason::Damaged => {
-                self.framed.get(&end.epoch).is_some_and(|last| *last >= end.offset)
+        self.write_all(reason, list, detail, std::iter::once((end, record)), unix_seconds).map(|fresh| fresh == 1)
+    }
+
+    /// Parks several, all of them or none. Returns how many had not been parked before.
+    pub fn write_all<'a>(
+        &mut self,
+        reason: Reason,
+        list: &str,
+        detail: &str,
+        records: impl Iterator<Item = (Position, &'a [u8])>,
+        unix_seconds: u64,
+    ) -> io::Result<u64> {
+        let mut ends = Vec::new();
+        let mut lines = Vec::new();
+        for (end, record) in records {
+            let known = match reason {
+                Reason::Refused => self.refused.contains(&end),
+                Reason::Torn | Reason::TooLong | Reason::Damaged => {
+                    self.framed.get(&end.epoch).is_some_and(|last| *last >= end.offset)
+                }
+            };
+            if !known {
+                lines.append(&mut render(reason, list, detail, end, record, unix_seconds));
+                ends.push(end);
             }
-        };
-        if known {
-            return Ok(false);
         }
-        let mut line = render(reason, list, detail, end, record, unix_seconds);
+        if ends.is_empty() {
+            return Ok(0);
+        }
         fault::pass(Place::DeadLetterBeforeWrite);
         let mut file = self.file()?;
         // Two bridges may share the file.
@@ -140,19 +159,26 @@ impl DeadLetters {
         let size = file.metadata()?.len();
         if size > 0 && !ends_with_newline(&file, size)? {
             // A letter that was cut off by a full disk or a kill: it will be read as a damaged line of its own.
-            line.insert(0, b'\n');
+            lines.insert(0, b'\n');
         }
-        let written = file.write_all(&line).and_then(|()| if self.durable { file.sync_data() } else { Ok(()) });
+        let written = file.write_all(&lines).and_then(|()| if self.durable { file.sync_data() } else { Ok(()) });
         if let Err(error) = written {
             file.set_len(size)?;
             return Err(error);
         }
         fault::pass(Place::DeadLetterAfterWrite);
-        match reason {
-            Reason::Refused => drop(self.refused.insert(end)),
-            Reason::Torn | Reason::TooLong | Reason::Damaged => drop(self.framed.insert(end.epoch, end.offset)),
+        for end in &ends {
+            match reason {
+                Reason::Refused => drop(self.refused.insert(*end)),
+                Reason::Torn | Reason::TooLong | Reason::Damaged => drop(self.framed.insert(end.epoch, end.offset)),
+            }
         }
-        Ok(true)
+        Ok(ends.len() as u64)
+    }
+
+    /// Nobody will ask any more for the refused records that are known.
+    pub fn forget_refused(&mut self) {
+        self.refused.clear();
     }
 
     /// The file as it is now: people move and remove it while we run.

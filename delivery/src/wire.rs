@@ -11,6 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rustix::net::addr::SocketAddrArg;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
@@ -75,14 +76,14 @@ impl Wire {
     pub fn tcp(host: &str, port: u16, patience: Patience<'_>) -> io::Result<Self> {
         let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
         for address in (host, port).to_socket_addrs()? {
-            let left = patience.deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() || (patience.interrupted)() {
+            if patience.is_over() {
                 return Err(late());
             }
-            match TcpStream::connect_timeout(&address, left) {
-                Ok(stream) => {
-                    stream.set_nodelay(true)?;
-                    return Self::new(stream.into());
+            let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+            match connect(family, &address, patience) {
+                Ok(socket) => {
+                    rustix::net::sockopt::set_tcp_nodelay(&socket, true)?;
+                    return Self::new(socket);
                 }
                 Err(error) => last = error,
             }
@@ -92,16 +93,7 @@ impl Wire {
 
     /// Connects to a unix socket.
     pub fn unix(path: &Path, patience: Patience<'_>) -> io::Result<Self> {
-        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-        let left = patience.deadline.saturating_duration_since(Instant::now());
-        // A full backlog makes connect(2) wait for as long as a write may.
-        set_socket_timeout(&socket, Timeout::Send, Some(left.max(Duration::from_millis(1))))?;
-        let address = SocketAddrUnix::new(path)?;
-        rustix::io::retry_on_intr(|| rustix::net::connect(&socket, &address)).map_err(|error| match error {
-            rustix::io::Errno::AGAIN => late(),
-            other => other.into(),
-        })?;
-        Self::new(socket)
+        Self::new(connect(AddressFamily::UNIX, &SocketAddrUnix::new(path)?, patience)?)
     }
 
     fn new(socket: OwnedFd) -> io::Result<Self> {
@@ -182,6 +174,23 @@ impl Wire {
         };
         self.came.truncate(have + *outcome.as_ref().unwrap_or(&0));
         outcome.map(|_| ())
+    }
+}
+
+/// A connected socket.
+fn connect(family: AddressFamily, address: &impl SocketAddrArg, patience: Patience<'_>) -> io::Result<OwnedFd> {
+    use rustix::io::Errno;
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    // connect(2) waits as long as a write may: for a network, and for room in the backlog of a unix socket.
+    set_socket_timeout(&socket, Timeout::Send, Some(SLICE))?;
+    loop {
+        match rustix::net::connect(&socket, address) {
+            Ok(()) | Err(Errno::ISCONN) => return Ok(socket),
+            // It goes on, and the next call waits for it.
+            Err(Errno::INPROGRESS | Errno::ALREADY | Errno::AGAIN | Errno::INTR) if !patience.is_over() => {}
+            Err(Errno::INPROGRESS | Errno::ALREADY | Errno::AGAIN | Errno::INTR) => return Err(late()),
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 
@@ -268,6 +277,40 @@ mod tests {
             assert!(held.len() < 100_000, "the backlog has no end");
         };
         assert_eq!(error.kind(), ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn connecting_ends_when_somebody_says_so() {
+        let asked = Cell::new(0);
+        let interrupted = || {
+            asked.set(asked.get() + 1);
+            asked.get() >= 3
+        };
+        let patience = Patience { deadline: Instant::now() + Duration::from_secs(3600), interrupted: &interrupted };
+        let late = |what: &str, outcome: io::Result<Wire>| match outcome {
+            Err(error) => assert_eq!(error.kind(), ErrorKind::TimedOut, "{what}: {error}"),
+            Ok(_) => panic!("{what}: somebody answers"),
+        };
+        let of = || Patience::of(Duration::from_secs(60));
+        // Nobody accepts: the backlog of each is full at some time.
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("s");
+        let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None).expect("a socket");
+        rustix::net::bind(&socket, &SocketAddrUnix::new(&path).expect("a path")).expect("bound");
+        rustix::net::listen(&socket, 0).expect("listens");
+        let _held = Wire::unix(&path, of()).expect("the first is taken");
+        late("unix", Wire::unix(&path, patience));
+        assert_eq!(asked.get(), 3);
+
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+        rustix::net::bind(&socket, &std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 0)).expect("bound");
+        rustix::net::listen(&socket, 0).expect("listens");
+        let listener = TcpListener::from(socket);
+        let port = listener.local_addr().expect("an address").port();
+        let _held = Wire::tcp("127.0.0.1", port, of()).expect("the first is taken");
+        asked.set(0);
+        late("tcp", Wire::tcp("127.0.0.1", port, patience));
+        assert_eq!(asked.get(), 3);
     }
 
     #[test]

@@ -57,6 +57,8 @@ fn a_spool_that_cannot_be_written_is_as_good_as_none() {
     assert!(rig.flow(1_000, PATIENCE), "{}", rig.messages());
     // It looks again by itself.
     memory.writable();
+    rig.wait_said("0 records in the spool");
+    assert!(rig.flow(1_000, PATIENCE), "{}", rig.messages());
     rig.redis.kill9();
     assert!(rig.senders.as_ref().expect("senders").try_go_on(1_000, PATIENCE), "{}", rig.messages());
     rig.statistics.wait(rig.mark, "out", "spooled", 1);

@@ -126,3 +126,13 @@ fn workers_and_large_batches() {
 fn rsyslogd_runs_in_the_background() {
     faults::in_the_background().assert_clean(&OMRUST);
 }
+
+#[test]
+fn rsyslogd_is_stopped_with_a_full_queue() {
+    faults::stopped_with_a_full_queue(true).assert_clean(&OMRUST);
+}
+
+#[test]
+fn rsyslogd_is_stopped_with_a_full_queue_without_a_spool() {
+    faults::stopped_with_a_full_queue(false).assert_clean(&OMRUST);
+}

@@ -84,7 +84,6 @@ impl Arena {
         let status = self.host.start(None, Some(goal)).wait(PATIENCE);
         assert!(status.success(), "the last life: {status}");
         let verdict = self.host.judge(|name| self.redis.list(name));
-        println!("{verdict:?}");
         verdict.assert_clean(at_least);
         self.redis.child();
     }

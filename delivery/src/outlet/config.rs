@@ -97,7 +97,7 @@ impl OutletConfig {
     pub(super) fn check(&self) -> Result<(), OutletError> {
         let list = if self.list.is_empty() { "x" } else { &self.list };
         // The longest that a slot makes of it.
-        Names::new(list, &format!("{}:{}", self.producer, u16::MAX)).map_err(OutletError::Names)?;
+        Names::new(list, &format!("{}:{}:bare", self.producer, u16::MAX)).map_err(OutletError::Names)?;
         if self.producer.is_empty() {
             return Err(OutletError::Names("a producer needs a name".into()));
         }

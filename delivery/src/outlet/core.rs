@@ -16,6 +16,7 @@ use crate::dead_letter::{DeadLetters, Reason};
 use crate::error::{Disposition, Trouble};
 use crate::journal::{Lsn, Reader};
 use crate::position::{Epoch, Position};
+use crate::push::Names;
 
 /// How it is with an outlet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -183,6 +184,10 @@ impl Core {
             return;
         }
         slot.epoch = epoch;
+        // Cursors that say how much of a spool was drained must stay until it can be read: without it the slot has others.
+        slot.bare = self.config.journal.is_some() && self.spool().is_none_or(|spool| spool.journal.epoch() != epoch);
+        slot.lanes = Lanes::default();
+        slot.lanes.begin(true);
         if let Some(spool) = self.spool() {
             slot.spooled = slot.spooled.max(Some(spool.opened)).filter(|lsn| *lsn > Lsn(0));
         }
@@ -220,6 +225,12 @@ impl Core {
 
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Relaxed)
+    }
+
+    /// Keys to ask a connection with. Whoever has no list of its own asks with any.
+    pub fn names(&self, slot: u16) -> Option<Names> {
+        let list = if self.config.list.is_empty() { "x" } else { &self.config.list };
+        Names::new(list, &format!("{}:{slot}", self.config.producer)).ok()
     }
 
     /// The lowest free slot.
@@ -334,30 +345,20 @@ impl Core {
         self.config.on_refused == OnRefused::DeadLetter && self.config.letters().is_some()
     }
 
-    /// Parks records; the first of them stands at `first`. Returns how many are parked, and what kept the others from it.
+    /// Parks records, all or none; the first of them stands at `first`.
     pub fn park<'a>(
         &self,
         list: &str,
         detail: &str,
         first: Position,
         records: impl Iterator<Item = &'a [u8]>,
-    ) -> (u64, Option<std::io::Error>) {
+    ) -> std::io::Result<()> {
         let mut letters = lock(&self.letters);
-        let letters = match self.open_letters(&mut letters) {
-            Ok(letters) => letters,
-            Err(error) => return (0, Some(error)),
-        };
-        let now = unix_seconds();
-        let mut parked = 0;
-        for record in records {
-            let end = Position { offset: first.offset + parked + 1, ..first };
-            match letters.write(Reason::Refused, list, detail, (end, record), now) {
-                Ok(fresh) => add(&self.counters.dead_letters, u64::from(fresh)),
-                Err(error) => return (parked, Some(error)),
-            }
-            parked += 1;
-        }
-        (parked, None)
+        let letters = self.open_letters(&mut letters)?;
+        let ends = (first.offset + 1..).map(|offset| Position { offset, ..first });
+        let fresh = letters.write_all(Reason::Refused, list, detail, ends.zip(records), unix_seconds())?;
+        add(&self.counters.dead_letters, fresh);
+        Ok(())
     }
 
     /// Parks what of the plan Redis will never take, if that is wanted. `why` tells it of a lane.
@@ -372,11 +373,9 @@ impl Core {
             }
             let lane = &lanes[chunk.lane];
             let records = plan.indexes(chunk.places.clone()).map(|index| batch.record(index));
-            let (parked, error) = self.park(&lane.list, &why(lane), chunk.begin(), records);
-            let chunk = &mut plan.chunks[at];
-            chunk.skip(chunk.start + parked);
-            if let Some(error) = error {
-                self.trouble(&Trouble::Away { text: format!("the dead letters: {error}") });
+            match self.park(&lane.list, &why(lane), chunk.begin(), records) {
+                Ok(()) => plan.chunks[at].state = State::Settled,
+                Err(error) => self.trouble(&Trouble::Away { text: format!("the dead letters: {error}") }),
             }
         }
     }
@@ -389,14 +388,18 @@ impl Core {
     }
 
     /// The drainer begins with a frame of this epoch: what of it was parked in an earlier life is looked up.
-    pub fn look_up_letters(&self, epoch: Epoch) {
+    pub fn look_up_letters(&self, epoch: Epoch) -> std::io::Result<()> {
         if !self.parks() {
-            return;
+            return Ok(());
         }
         let mut letters = lock(&self.letters);
-        let looked = self.open_letters(&mut letters).and_then(|letters| letters.resume(Position::start(epoch)));
-        if let Err(error) = looked {
-            log::warn!("{}: dead letters of an earlier life are not known: {error}", self.config.name);
+        self.open_letters(&mut letters)?.resume(Position::start(epoch))
+    }
+
+    /// Everything was drained: what of it was parked is not asked for any more.
+    pub fn forget_letters(&self) {
+        if let Some(letters) = &mut *lock(&self.letters) {
+            letters.forget_refused();
         }
     }
 

@@ -18,7 +18,6 @@ use crate::fault::{self, Place};
 use crate::journal::frame::{self, Malformed};
 use crate::journal::{Journal, Lsn, Reader};
 use crate::position::Position;
-use crate::push::Names;
 use crate::spool::Sync;
 use crate::wire::Patience;
 
@@ -66,6 +65,8 @@ pub(super) struct Drainer {
     window: Window,
     /// What is known of dead letters was looked up.
     letters: bool,
+    /// Files could not be freed, and that was told.
+    unreleased: bool,
     key: String,
     said: String,
     /// A frame that is not understood was met: nothing behind it may be drained, and it must not be released.
@@ -81,6 +82,7 @@ impl Drainer {
             plan: Plan::default(),
             window: Window::default(),
             letters: false,
+            unreleased: false,
             key: String::new(),
             said: String::new(),
             strange: None,
@@ -125,7 +127,7 @@ impl Drainer {
             match self.fill(reader) {
                 Ok(()) => self.said.clear(),
                 Err(text) => {
-                    self.say(&text);
+                    tell(&mut self.said, &self.core, &text);
                     return Some(RETRY);
                 }
             }
@@ -150,9 +152,7 @@ impl Drainer {
             return Some(if core.is_stopped() { IDLE } else { self.sender.port.wait() });
         }
         fault::pass(Place::OutletBeforeRelease);
-        if let Err(error) = spool.journal.release(last) {
-            log::warn!("{}: {error}", core.config.name);
-        }
+        self.release(spool, last);
         fault::pass(Place::OutletAfterRelease);
         self.window = Window { bytes: std::mem::take(&mut self.window.bytes), ..Window::default() };
         spool.released();
@@ -162,16 +162,25 @@ impl Drainer {
         None
     }
 
+    fn release(&mut self, spool: &Spool, lsn: Lsn) {
+        match spool.journal.release(lsn) {
+            Ok(()) => self.unreleased = false,
+            Err(error) if !std::mem::replace(&mut self.unreleased, true) => {
+                log::warn!("{}: room in the spool is not freed: {error}", self.core.config.name);
+            }
+            Err(_) => {}
+        }
+    }
+
     /// Nothing to drain: finds out whether Redis is back, or sleeps.
     fn idle(&mut self, spool: &Spool, end: Lsn) -> Option<Duration> {
         // Workers push now.
         self.lanes.forget_tips();
         let core = Arc::clone(&self.core);
-        if !spool.is_drained(end)
-            && let Err(error) = spool.journal.release(end)
-        {
-            log::warn!("{}: {error}", core.config.name);
+        if !spool.is_drained(end) {
+            self.release(spool, end);
         }
+        core.forget_letters();
         if !spool.is_away() {
             spool.journal.wait(end, IDLE);
             return None;
@@ -182,9 +191,8 @@ impl Drainer {
         let interrupted = || core.is_stopping();
         let begun = Instant::now();
         let patience = Patience { deadline: begun + core.config.timeout, interrupted: &interrupted };
-        let list = if core.config.list.is_empty() { "x" } else { &core.config.list };
-        // The keys of a worker: it must be possible to push to them.
-        let Ok(names) = Names::new(list, &format!("{}:0", core.config.producer)) else { return Some(IDLE) };
+        // The keys of a worker.
+        let Some(names) = core.names(0) else { return Some(IDLE) };
         match self.sender.ping(&core, &names, patience) {
             Ok(()) if begun.elapsed() < core.config.delay => {
                 spool.set_back(&core.config.name);
@@ -243,7 +251,14 @@ impl Drainer {
         let batch = frame::Batch::decode(payload)?;
         for part in batch.parts {
             if !std::mem::replace(&mut self.letters, true) {
-                self.core.look_up_letters(part.start.epoch);
+                // Without it, what was parked would be pushed: there is no way around.
+                while let Err(error) = self.core.look_up_letters(part.start.epoch) {
+                    tell(&mut self.said, &self.core, &format!("the dead letters: {error}"));
+                    self.core.pause(RETRY);
+                    if self.core.is_stopping() {
+                        return Ok(());
+                    }
+                }
             }
             self.key.clear();
             let _ = write!(self.key, "{}\0{}\0{}", batch.producer, part.slot, part.list);
@@ -272,12 +287,13 @@ impl Drainer {
         set(&counters.spool_bytes, spool.journal.bytes());
         set(&counters.oldest_unpushed_milliseconds, spool.age().as_millis() as u64);
     }
+}
 
-    fn say(&mut self, text: &str) {
-        if self.said != text {
-            text.clone_into(&mut self.said);
-            log::error!("{}: nothing is drained: {text}", self.core.config.name);
-        }
+/// One line per change of what keeps the spool from being drained.
+fn tell(said: &mut String, core: &Core, text: &str) {
+    if said != text {
+        text.clone_into(said);
+        log::error!("{}: nothing is drained: {text}", core.config.name);
     }
 }
 

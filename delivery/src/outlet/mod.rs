@@ -18,7 +18,7 @@
 //! at the number behind its last record, and the cursor says which push was the last. Between the records of one list there may be gaps.
 //! Records keep their numbers while their commit lasts and in the journal: they may be sent again at will, in other cuts too, for whatever
 //! of them arrives late is recognised by the cursor. A batch that was turned away gets new numbers when it comes again. Before that
-//! its old ones are made harmless: see [`Doubt`](slot::Doubt).
+//! its old ones are made harmless: see `Doubt` in `slot.rs`.
 //!
 //! # A crash after each line of a commit
 //!

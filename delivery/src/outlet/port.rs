@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use super::core::Core;
+use super::push::is_poison;
 use crate::counters::add;
 use crate::error::Trouble;
 use crate::link::{Link, may_drop_cursor};
@@ -17,6 +18,8 @@ pub(super) enum Closed {
     NotYet,
     /// The attempt failed.
     Failed(Trouble),
+    /// There is one, but it may not touch the keys that were named. Whether it may take back a push is not known.
+    Forbidden(Trouble),
 }
 
 /// A connection and the pace of attempts.
@@ -28,11 +31,13 @@ pub(super) struct Port {
     due: Option<Instant>,
     backoff: Backoff,
     connected_before: bool,
+    /// The connection was found to have what a push needs.
+    rehearsed: bool,
     out: Vec<u8>,
 }
 
 impl Port {
-    /// The connection, made anew if it has to be and is due.
+    /// The connection, made anew if it has to be and is due. It is rehearsed with `names`.
     pub fn open(&mut self, core: &Core, names: &Names, patience: Patience<'_>) -> Result<&mut Link, Closed> {
         let generation = core.generation.load(Relaxed);
         if self.generation != generation {
@@ -44,15 +49,36 @@ impl Port {
             if !self.is_due(Instant::now()) {
                 return Err(Closed::NotYet);
             }
-            match self.connect(core, names, patience) {
+            match self.connect(core, patience) {
                 Ok(link) => self.link = Some(link),
                 Err(trouble) => {
                     self.failed();
                     return Err(Closed::Failed(trouble));
                 }
             }
+            self.rehearsed = false;
+        }
+        if !self.rehearsed {
+            match self.rehearse(names, patience) {
+                Ok(()) => self.rehearsed = true,
+                // One list must not keep the others from their connection.
+                Err(trouble) if is_poison(&trouble) => return Err(Closed::Forbidden(trouble)),
+                Err(trouble) => {
+                    self.link = None;
+                    self.failed();
+                    return Err(Closed::Failed(trouble));
+                }
+            }
         }
         Ok(self.link.as_mut().expect("it was just made"))
+    }
+
+    /// The same for what moves no records: the keys may be forbidden.
+    pub fn open_for(&mut self, core: &Core, names: &Names, patience: Patience<'_>) -> Result<&mut Link, Closed> {
+        match self.open(core, names, patience) {
+            Ok(_) | Err(Closed::Forbidden(_)) => Ok(self.link.as_mut().expect("it was just made")),
+            Err(closed) => Err(closed),
+        }
     }
 
     /// The connection, if there is one.
@@ -98,7 +124,7 @@ impl Port {
         }
     }
 
-    fn connect(&mut self, core: &Core, names: &Names, patience: Patience<'_>) -> Result<Link, Trouble> {
+    fn connect(&mut self, core: &Core, patience: Patience<'_>) -> Result<Link, Trouble> {
         let mut endpoint = (core.login)().map_err(|text| Trouble::Away { text })?;
         let left = patience.deadline.saturating_duration_since(Instant::now());
         endpoint.connect_timeout = endpoint.connect_timeout.min(left);
@@ -109,14 +135,8 @@ impl Port {
         }
         self.connected_before = true;
         self.out.clear();
-        rehearsal(&mut self.out, names);
         push::command(&mut self.out, &["CONFIG", "GET", "maxmemory-policy"]);
         link.send_within(&self.out, patience)?;
-        let mut replies = Vec::new();
-        for _ in 0..push::REHEARSAL_REPLIES {
-            replies.push(link.receive_within(patience)?);
-        }
-        rehearsed(&replies)?;
         if let Reply::Many(pair) = link.receive_within(patience)?
             && let Some(Reply::Bytes(policy)) = pair.get(1)
         {
@@ -126,6 +146,17 @@ impl Port {
             }
         }
         Ok(link)
+    }
+
+    /// Finds out whether a push could be taken back on this connection.
+    fn rehearse(&mut self, names: &Names, patience: Patience<'_>) -> Result<(), Trouble> {
+        let Some(link) = self.link.as_mut() else { return Ok(()) };
+        self.out.clear();
+        rehearsal(&mut self.out, names);
+        link.send_within(&self.out, patience)?;
+        let replies: Result<Vec<Reply>, Trouble> =
+            (0..push::REHEARSAL_REPLIES).map(|_| link.receive_within(patience)).collect();
+        rehearsed(&replies?)
     }
 }
 

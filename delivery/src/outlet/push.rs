@@ -40,7 +40,7 @@ impl From<Closed> for Setback {
     fn from(closed: Closed) -> Self {
         match closed {
             Closed::NotYet => Self::NotYet,
-            Closed::Failed(trouble) => Self::Trouble(trouble),
+            Closed::Failed(trouble) | Closed::Forbidden(trouble) => Self::Trouble(trouble),
         }
     }
 }
@@ -145,8 +145,15 @@ impl Sender {
         again: bool,
         patience: Patience<'_>,
     ) -> Result<(), Setback> {
-        let Some(names) = first_names(core, lanes, plan, &mut self.refusal) else { return Ok(()) };
-        let link = self.port.open(core, names, patience)?;
+        loop {
+            let Some((lane, names)) = first_names(core, lanes, plan, &mut self.refusal) else { return Ok(()) };
+            match self.port.open(core, names, patience) {
+                Ok(_) => break,
+                Err(Closed::Forbidden(trouble)) => self.refusal = Some(forbid(core, lanes, plan, lane, trouble)),
+                Err(closed) => return Err(closed.into()),
+            }
+        }
+        let link = self.port.link().ok_or_else(closed)?;
         if let Err(trouble) = place(core, link, &mut self.out, lanes, plan, (again, self.drains), patience) {
             self.port.close();
             return Err(trouble.into());
@@ -262,7 +269,7 @@ impl Sender {
             let places = slot.lanes.in_doubt();
             let names = |place: &usize| slot.lanes[*place].names.as_ref().ok();
             let Some(first) = places.iter().find_map(names) else { return Ok(()) };
-            let link = self.port.open(core, first, patience)?;
+            let link = self.port.open_for(core, first, patience)?;
             let moved = fence_round(core, link, &mut self.out, slot, &places, patience);
             self.out.clear();
             if let Err(trouble) = moved {
@@ -307,7 +314,9 @@ fn place(
         for (place, cursor) in unknown.into_iter().zip(found) {
             lanes[place].set_tip(&cursor);
         }
-    } else if !again {
+    } else if !again && !drains {
+        // Numbers that were just given out are beyond every cursor. Those in the journal are not: an earlier life may have drained
+        // more than the first window of this one.
         return Ok(());
     }
     let mut found = 0;
@@ -381,13 +390,13 @@ fn fence_round(
     trouble.map_or(Ok(()), Err)
 }
 
-/// The names of the first list that is to be pushed to. Lists whose names make no keys are refused here.
+/// The first list that is to be pushed to, and its names. Lists whose names make no keys are refused here.
 fn first_names<'a>(
     core: &Core,
     lanes: &'a Lanes,
     plan: &mut Plan,
     refusal: &mut Option<Trouble>,
-) -> Option<&'a push::Names> {
+) -> Option<(usize, &'a push::Names)> {
     let mut first = None;
     for chunk in &mut plan.chunks {
         if chunk.state != State::Open {
@@ -403,7 +412,19 @@ fn first_names<'a>(
             }
         }
     }
-    lanes[first?].names.as_ref().ok()
+    Some((first?, lanes[first?].names.as_ref().ok()?))
+}
+
+/// This user may not write to the list at `place`.
+fn forbid(core: &Core, lanes: &Lanes, plan: &mut Plan, place: usize, trouble: Trouble) -> Trouble {
+    let chunks = plan.chunks.iter_mut().filter(|chunk| chunk.lane == place && chunk.state == State::Open);
+    let mut records = 0;
+    for chunk in chunks {
+        chunk.state = State::Refused;
+        records += chunk.count();
+    }
+    core.refused(&lanes[place].list, records, &trouble);
+    trouble
 }
 
 fn hand_over(link: &mut Link, out: &mut Vec<u8>, patience: Patience<'_>) -> Result<(), Trouble> {

@@ -189,7 +189,7 @@ impl Lanes {
     }
 
     #[cfg(test)]
-    fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.table.len()
     }
 }
@@ -219,6 +219,8 @@ pub(super) struct Slot {
     next: u64,
     /// The last frame in the spool that is, or may be, its own.
     pub spooled: Option<Lsn>,
+    /// The spool cannot be used for now: its cursors are not this slot's.
+    pub bare: bool,
     /// A commit is under way, or ended in a panic.
     pub open: bool,
 }
@@ -235,8 +237,14 @@ impl Slot {
             epoch: Epoch(0),
             next: u64::from(number) << COUNTING_BITS,
             spooled: None,
+            bare: false,
             open: false,
         }
+    }
+
+    /// The name of the producer that a slot with this number is, made of the outlet's.
+    pub fn name((number, bare): (u16, bool), outlet: &str) -> String {
+        format!("{outlet}:{number}{}", if bare { ":bare" } else { "" })
     }
 
     /// Numbers for so many records: the first of them. None is given out twice.

@@ -124,6 +124,10 @@ impl Worker {
         slot.lanes.begin(false);
         self.plan.clear();
         core.adopt_epoch(slot);
+        if slot.bare {
+            // Its positions mean something with the cursors of the spool only.
+            return Outcome::Later;
+        }
         let place = lane(core, slot, batch.target(0)).0;
         let part = self.plan.part_at(place, at, None);
         slot.lanes[place].part = part;
@@ -182,16 +186,14 @@ impl Worker {
         if self.spool_is_well() {
             return true;
         }
-        let Some(slot) = self.slot.as_mut() else { return false };
+        let Some(slot) = self.slot.as_ref() else { return false };
         if core.is_stopped() || !self.sender.port.is_due(Instant::now()) {
             return false;
         }
         let interrupted = || core.is_stopping() || interrupted();
         let patience = Patience { deadline: Instant::now() + core.config.timeout, interrupted: &interrupted };
-        slot.lanes.begin(true);
-        let place = lane(&core, slot, Target::Main).0;
-        let Ok(names) = &slot.lanes[place].names else { return true };
-        match self.sender.ping(&core, names, patience) {
+        let Some(names) = core.names(slot.number) else { return true };
+        match self.sender.ping(&core, &names, patience) {
             Ok(()) => true,
             Err(Setback::NotYet) => false,
             Err(Setback::Trouble(trouble)) => {
@@ -208,8 +210,8 @@ impl Worker {
             return Outcome::Refused;
         }
         match core.park(list, detail, core.aside(), std::iter::once(record)) {
-            (_, None) => Outcome::Done,
-            (_, Some(error)) => {
+            Ok(()) => Outcome::Done,
+            Err(error) => {
                 core.trouble(&Trouble::Away { text: format!("the dead letters: {error}") });
                 Outcome::Later
             }
@@ -237,7 +239,8 @@ impl Worker {
     /// `None`: turned away only to keep the order.
     fn attempt(&mut self, core: &Core, batch: &impl Batch, patience: Patience<'_>) -> Option<Outcome> {
         let slot = self.slot.as_mut()?;
-        slot.lanes.begin(!slot.memory.is_empty());
+        // Only records in doubt are remembered by their place in the table.
+        slot.lanes.begin(slot.memory.is_in_doubt());
         self.entries.clear();
         self.plan.clear();
         if !slot.memory.is_in_doubt() {
@@ -248,7 +251,8 @@ impl Worker {
             add(&core.counters.received, batch.len() as u64);
         } else {
             match self.recall(core, batch, patience) {
-                Recall::Known => {}
+                // What was in doubt is known now.
+                Recall::Known => core.adopt_epoch(self.slot.as_mut()?),
                 Recall::Wait => return None,
                 Recall::Unknown => return Some(Outcome::Later),
             }
@@ -468,8 +472,15 @@ enum Recall {
 fn turn_away(core: &Core, slot: &mut Slot, batch: &impl Batch, from: usize) {
     let mut near = 0;
     for index in from..batch.len() {
-        let place = lane(core, slot, batch.target(index)).0;
-        let hash = hash(&slot.lanes[place].list, batch.record(index));
+        let record = batch.record(index);
+        let hash = match batch.target(index) {
+            // The table does not shrink while records are in doubt: what is not tried gets no place in it.
+            Target::List(list) => hash(list, record),
+            target => {
+                let place = lane(core, slot, target).0;
+                hash(&slot.lanes[place].list, record)
+            }
+        };
         near = slot.memory.turn_away(hash, near);
     }
 }
@@ -481,8 +492,8 @@ fn lane(core: &Core, slot: &mut Slot, target: Target<'_>) -> (usize, Option<u32>
         Target::Main => 0,
         Target::Lane(number) => number as usize + 1,
         Target::List(list) => {
-            let slot_number = slot.number;
-            return slot.lanes.find(list, || (list, producer(core, slot_number)));
+            let producer = (slot.number, slot.bare);
+            return slot.lanes.find(list, || (list, Slot::name(producer, &core.config.producer)));
         }
     };
     match slot.lanes.find_numbered(number) {
@@ -495,14 +506,10 @@ fn lane(core: &Core, slot: &mut Slot, target: Target<'_>) -> (usize, Option<u32>
 fn number_lane(core: &Core, slot: &mut Slot, number: usize) -> (usize, Option<u32>) {
     let list = &core.config.list;
     let list = if number == 0 { list.clone() } else { format!("{list}:{}", number - 1) };
-    let slot_number = slot.number;
-    let found = slot.lanes.find(&list, || (&list, producer(core, slot_number)));
+    let producer = (slot.number, slot.bare);
+    let found = slot.lanes.find(&list, || (&list, Slot::name(producer, &core.config.producer)));
     slot.lanes.number(number, found.0);
     found
-}
-
-fn producer(core: &Core, slot: u16) -> String {
-    format!("{}:{slot}", core.config.producer)
 }
 
 impl Sender {
@@ -512,7 +519,7 @@ impl Sender {
         names: &crate::push::Names,
         patience: Patience<'_>,
     ) -> Result<(), Setback> {
-        let link = self.port.open(core, names, patience)?;
+        let link = self.port.open_for(core, names, patience)?;
         let mut out = Vec::new();
         crate::push::command(&mut out, &["PING"]);
         let answered = link.send_within(&out, patience).and_then(|()| link.receive_within(patience));
@@ -524,5 +531,56 @@ impl Sender {
         self.port.close();
         self.port.failed();
         Err(trouble.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outlet::{Outlet, OutletConfig};
+
+    struct Lists(std::ops::Range<u32>, Vec<String>);
+
+    impl Lists {
+        fn new(range: std::ops::Range<u32>) -> Self {
+            let names = range.clone().map(|n| n.to_string()).collect();
+            Self(range, names)
+        }
+    }
+
+    impl Batch for Lists {
+        fn len(&self) -> usize {
+            self.0.len()
+        }
+
+        fn target(&self, index: usize) -> Target<'_> {
+            Target::List(&self.1[index])
+        }
+
+        fn record(&self, _index: usize) -> &[u8] {
+            b"r"
+        }
+    }
+
+    #[test]
+    fn an_outage_with_ever_new_lists_needs_no_more_memory() {
+        let config = OutletConfig { producer: "p".into(), ..OutletConfig::default() };
+        let outlet = Outlet::new(config, Box::new(|| Err("away".into()))).expect("a configuration");
+        let mut worker = outlet.worker();
+        let lanes = |worker: &Worker| worker.slot.as_ref().map_or(0, |slot| slot.lanes.len());
+        // A host that gives up: nothing comes a second time.
+        for at in 0..8 {
+            assert_eq!(worker.commit(&Lists::new(at * 8_000..(at + 1) * 8_000), &|| false), Outcome::Later);
+        }
+        assert!(lanes(&worker) <= super::super::slot::LANES_MAX + 8_000, "{}", lanes(&worker));
+        // The same while something is in doubt.
+        let slot = worker.slot.as_mut().expect("a slot");
+        let place = lane(&worker.core, slot, Target::List("doubtful")).0;
+        slot.lanes.put_in_doubt(place);
+        slot.memory.put_back([Entry::new(1, Fate::Maybe { lane: place, end: 1 })].into_iter());
+        for at in 100..108 {
+            assert_eq!(worker.commit(&Lists::new(at * 8_000..(at + 1) * 8_000), &|| false), Outcome::Later);
+        }
+        assert!(lanes(&worker) <= super::super::slot::LANES_MAX + 8_000, "{}", lanes(&worker));
     }
 }

@@ -146,3 +146,25 @@ fn nothing_waits_for_a_server_that_stands_still_longer_than_it_may() {
     let counters = outlet.counters();
     assert_eq!((get(&counters.received), get(&counters.pushed) + get(&counters.duplicates_suppressed)), (500, 500));
 }
+
+#[test]
+fn a_list_that_may_not_be_written_keeps_nobody_from_a_connection() {
+    let (server, folder) = (Server::start(&[]), tempfile::tempdir().expect("a folder"));
+    let rules: [&[u8]; 6] = [b"ACL", b"SETUSER", b"default", b"resetkeys", b"~good", b"~{good}:cursor:*"];
+    command(&mut server.link(), &rules);
+    let outlet = outlet(&server, OutletConfig { dead_letters: Some(folder.path().to_owned()), ..config() });
+    // The forbidden one comes first, on a connection that is not made yet.
+    let mut worker = outlet.worker();
+    assert_eq!(commit(&mut worker, &Records::dealt(&["bad", "good"], 0..40)), Outcome::Done);
+    assert_numbers(&server, "good", (0..40).filter(|n| n % 2 == 1));
+    assert_eq!(get(&outlet.counters().dead_letters), 20);
+}
+
+#[test]
+fn a_worker_without_a_list_of_its_own_asks_redis_all_the_same() {
+    let mut server = Server::start(&[]);
+    let outlet = outlet(&server, OutletConfig { list: String::new(), ..config() });
+    assert!(outlet.worker().probe(&|| false));
+    server.kill();
+    assert!(!outlet.worker().probe(&|| false));
+}

@@ -218,3 +218,27 @@ fn a_frame_that_is_not_understood_stays_and_those_before_it_arrive() {
     let (journal, _reader) = Journal::open(journal, 1).expect("open");
     assert_eq!(journal.records(), 2, "they are still there");
 }
+
+#[test]
+fn a_folder_that_cannot_be_used_does_not_cost_the_cursors_of_what_is_in_it() {
+    let server = Server::start(&[]);
+    let folder = tempfile::tempdir().expect("a folder");
+    {
+        let outlet = outlet(&server, spooled(folder.path()));
+        assert_eq!(commit(&mut outlet.worker(), &Records::main(0..10)), Outcome::Done);
+    }
+    let cursor = |key: &str| server.link().cursor(key).expect("a cursor");
+    let before = cursor("{main}:cursor:p:0");
+    assert!(!before.is_empty());
+    let config = spooled(folder.path());
+    let held = delivery::journal::Journal::open(config.journal.clone().expect("a journal"), 1).expect("it opens");
+    let outlet = outlet(&server, config);
+    let mut worker = outlet.worker();
+    assert_eq!(commit(&mut worker, &Records::main(10..20)), Outcome::Done);
+    assert_eq!(cursor("{main}:cursor:p:0"), before);
+    drop(held);
+    until("the folder to be used", || outlet.waiting());
+    assert_eq!(commit(&mut worker, &Records::main(20..30)), Outcome::Done);
+    assert_ne!(cursor("{main}:cursor:p:0"), before);
+    assert_numbers(&server, "main", 0..30);
+}

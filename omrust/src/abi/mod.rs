@@ -3,10 +3,10 @@
 //! What rsyslogd does with a module, and what must hold because of it:
 //!
 //! * A worker thread is cancelled (`pthread_cancel`) as a normal part of stopping during an outage, and a cancellation inside Rust
-//!   ends the process. So every entry point runs in [`guard`], which forbids cancellation and catches panics.
+//!   ends the process. So every entry point runs in `guard`, which forbids cancellation and catches panics.
 //! * rsyslogd forks after the configuration is read, and the child closes its descriptors. So nothing is opened before
 //!   `activateCnf`, and there is no thread.
-//! * As a daemon it closes descriptors 1 and 2, and writes to them still. So nothing prints, and [`fds`] keeps them from being given to
+//! * As a daemon it closes descriptors 1 and 2, and writes to them still. So nothing prints, and `fds` keeps them from being given to
 //!   a socket or a file.
 //! * Instances are freed before their workers on some versions, after them on others. So workers share ownership.
 //! * An unknown entry point is answered with -1004 and a legacy line with -2001: any other answer harms the load, or other modules.

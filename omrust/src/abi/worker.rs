@@ -2,6 +2,7 @@
 
 use std::ffi::{CStr, c_int, c_void};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
 
 use delivery::outlet::{Outcome, Worker as OutletWorker};
 
@@ -12,6 +13,9 @@ use super::instance::{self, Instance};
 use super::sys::{OMOD_DATAFAIL, OMOD_ERROR, OMOD_OK, OMOD_SUSPENDED, OmodParam};
 use crate::messages::{Messages, Texts};
 use crate::settings::Key;
+
+/// How long a call may wait for Redis while rsyslogd ends.
+const LAST_PATIENCE: Duration = Duration::from_millis(300);
 
 /// What rsyslogd's worker pointer points at.
 pub struct Worker {
@@ -86,7 +90,7 @@ impl Worker {
             return OMOD_OK;
         }
         let Ok(mut outlet) = self.outlet.try_lock() else { return OMOD_OK };
-        let reachable = outlet.is_connected() || outlet.probe(&|| self.is_interrupted());
+        let reachable = outlet.is_connected() || outlet.probe(&self.interruption());
         if reachable { OMOD_OK } else { OMOD_SUSPENDED }
     }
 
@@ -124,7 +128,7 @@ impl Worker {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return Outcome::Later,
         };
-        outlet.commit(&Messages::new(texts, self.instance.action.route()), &|| self.is_interrupted())
+        outlet.commit(&Messages::new(texts, self.instance.action.route()), &self.interruption())
     }
 
     /// Parks the one message of a batch, which nobody can handle. Without a folder for it rsyslog is told that it failed.
@@ -142,11 +146,13 @@ impl Worker {
     pub fn resume(&self) -> c_int {
         fds::keep_low_ones_taken();
         let mut outlet = self.outlet.lock().unwrap_or_else(PoisonError::into_inner);
-        if outlet.probe(&|| self.is_interrupted()) { OMOD_OK } else { OMOD_SUSPENDED }
+        if outlet.probe(&self.interruption()) { OMOD_OK } else { OMOD_SUSPENDED }
     }
 
-    /// True when nothing may wait for Redis any more.
-    fn is_interrupted(&self) -> bool {
-        self.instance.action.is_stopping() || host().is_ending()
+    /// True when nothing may wait for Redis any more, as of now on. While rsyslogd ends it still brings its queue away: each call may
+    /// wait for a moment then, so that a Redis that answers gets what is left.
+    fn interruption(&self) -> impl Fn() -> bool {
+        let since = Instant::now();
+        move || self.instance.action.is_stopping() || (host().is_ending() && since.elapsed() >= LAST_PATIENCE)
     }
 }

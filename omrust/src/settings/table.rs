@@ -43,7 +43,8 @@ const fn refused(name: &'static str, allowed: &'static str, text: &'static str) 
 
 const NO_TLS: &str = "this version has no TLS";
 const NO_STREAMS: &str = "this module pushes to lists, not to streams";
-const NOTHING: &str = "nothing: take it out";
+/// What is allowed for a parameter that asks for something whatever its value is.
+pub const NOTHING: &str = "nothing: take it out";
 
 /// All of them.
 #[rustfmt::skip]

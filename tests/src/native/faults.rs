@@ -267,3 +267,21 @@ pub fn disk_full_behind_relp(own_queue: bool) -> Scenario {
     ];
     Scenario { name: "the disk is full behind RELP", plan, steps }
 }
+
+/// rsyslogd is stopped just after Redis has come back, with much in its queue in memory. It has ten seconds to bring that away.
+pub fn stopped_with_a_full_queue(spool: bool) -> Scenario {
+    let steps = vec![
+        Step::Send(&["a"]),
+        Step::Flow(500),
+        Step::StopRedis,
+        Step::Sent(20_000),
+        Step::Finish,
+        Step::Taken,
+        Step::ContinueRedis,
+        Step::Term,
+        Step::Start,
+        Step::Send(&["b"]),
+        Step::Flow(500),
+    ];
+    Scenario { name: "rsyslogd is stopped with a full queue", plan: plan(spool), steps }
+}

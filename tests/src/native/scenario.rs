@@ -131,12 +131,6 @@ impl Scenario {
         let mut rig = Rig::start(&self.plan, door);
         let mut stalled = 0;
         for (index, step) in self.steps.iter().enumerate() {
-            if std::env::var_os("STEPS").is_some() {
-                eprintln!(
-                    "{:?} {step:?}",
-                    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() % 1000000
-                );
-            }
             stalled += u32::from(!self.step(&mut rig, door, index, *step));
         }
         let mut outcome = end(rig, door);
@@ -205,11 +199,7 @@ impl Scenario {
 
 /// The senders end, and everything should arrive; then rsyslogd ends, and the records are judged.
 pub fn end(mut rig: Rig, door: &Door) -> Outcome {
-    let t0 = Instant::now();
     rig.finish();
-    if std::env::var_os("STEPS").is_some() {
-        eprintln!("finish {:?}", t0.elapsed());
-    }
     let limit = if door.control { CONTROL_PATIENCE } else { ARRIVAL };
     let (mut last, mut since) = (0, Instant::now());
     let (letters, sent) = (rig.dead_letters().len() as u64, rig.sent.count());
@@ -220,13 +210,7 @@ pub fn end(mut rig: Rig, door: &Door) -> Outcome {
             (last, since) = (now, Instant::now());
         }
     }
-    if std::env::var_os("STEPS").is_some() {
-        eprintln!("arrived {:?}", t0.elapsed());
-    }
     let stopped = stop(&mut rig, door);
-    if std::env::var_os("STEPS").is_some() {
-        eprintln!("stopped {:?}", t0.elapsed());
-    }
     // A list that took nothing for a while has its later records behind the dead letters.
     let mut elements = rig.dead_letters();
     elements.extend(rig.elements());

@@ -46,7 +46,7 @@ pub fn sleep_for_ever() {
         }
     };
     std::thread::spawn(sleeper);
-    sleeper()
+    sleeper();
 }
 
 /// Share of one core, in percent, of a process that only [sleeps](sleep_for_ever).

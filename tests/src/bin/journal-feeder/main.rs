@@ -1,7 +1,7 @@
 //! Appends to a journal from several threads and drains it, until it is killed. What it was told goes into a ledger, a line each,
 //! before it does anything that follows from it: `ok NUMBER`, `error NUMBER`, `full NUMBER`, `drained NUMBER`.
 //!
-//! Usage: journal-feeder DIRECTORY LEDGER LIFE THREADS always|interval|none MAXSIZE [drain]
+//! Usage: journal-feeder DIRECTORY LEDGER LIFE THREADS always|interval|none MAXSIZE (drain)
 
 use std::fs::File;
 use std::io::{self, Write as _};

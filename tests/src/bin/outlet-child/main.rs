@@ -100,10 +100,28 @@ impl Ledger {
     }
 }
 
+/// Log lines go where the test shows them when it fails.
+struct Lines;
+
+impl log::Log for Lines {
+    fn enabled(&self, _metadata: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        let _ = writeln!(std::io::stderr(), "{} {}", record.level(), record.args());
+    }
+
+    fn flush(&self) {}
+}
+
 fn main() {
+    log::set_logger(&Lines).expect("the first logger");
+    log::set_max_level(log::LevelFilter::Info);
     let args = Arc::new(Args::parse());
     let life = begin_life(&args.ledger);
     let outlet = outlet(&args);
+    log::info!("life {life}");
     outlet.start().expect("a start");
     // In order, so that worker n has slot n in each life.
     let workers: Vec<Worker> = (0..args.workers).map(|_| outlet.worker()).collect();
