@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod adopt;
+mod ahead;
 pub mod check;
 pub mod cli;
 pub mod estate;

@@ -3,7 +3,7 @@
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use delivery::dead_letter::{DeadLetters, Reason};
@@ -25,6 +25,8 @@ use crate::wait::Host;
 
 /// Read at a time. A pipe holds 64 KiB.
 const CHUNK: usize = 256 << 10;
+/// At the end of the input, how long it may take to hear that Redis is back.
+const NEWS: Duration = Duration::from_millis(300);
 /// Between two attempts that found no connection.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -254,8 +256,12 @@ impl Program<'_> {
         if !self.host.confirms() {
             self.session.answered(true);
         }
-        // Redis that is away is not waited for.
-        while !self.session.is_drained() && self.session.health().connected && !self.host.tick() {
+        // Redis that is away is not waited for. That it is back may not be known yet.
+        let since = Instant::now();
+        while !self.session.is_drained()
+            && (self.session.health().connected || since.elapsed() < NEWS)
+            && !self.host.tick()
+        {
             std::thread::sleep(PAUSE);
         }
     }

@@ -4,14 +4,17 @@
 //! the next, and the cursor tells a repeat. What the host was not told of is in the [intake](crate::intake); what it may therefore hand in again
 //! is told apart by [recall](crate::recall).
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use delivery::counters::{Counters, add};
 use delivery::journal::JournalConfig;
-use delivery::outlet::{Batch, Health, OnRefused, Outcome, Outlet, OutletConfig, OutletError, Target, Worker};
+use delivery::outlet::{Batch, Health, OnRefused, Outcome, Outlet, OutletConfig, OutletError, Target};
 use delivery::position::{Epoch, Position};
 
+use crate::ahead::Ahead;
 use crate::estate::Estate;
 use crate::fault::{self, Place};
 use crate::held::Section;
@@ -26,6 +29,11 @@ const YOUNG: Duration = Duration::from_secs(120);
 /// Bytes of one file of the spool: disk comes back in these steps.
 const SEGMENT_BYTES: u64 = 16 << 20;
 
+/// A part of a transaction that is brought to Redis ahead of the commit.
+const EARLY_RECORDS: usize = 256;
+/// Used sections that are kept for their memory.
+const SPARE: usize = 16;
+
 /// A number of this host's programs, with what keeps it over lives.
 struct Seat {
     instance: Instance,
@@ -38,20 +46,28 @@ pub struct Session {
     name: String,
     list: String,
     outlet: Arc<Outlet>,
-    worker: Worker,
+    ahead: Ahead,
     seat: Option<Seat>,
     /// What an earlier life had accepted, until it is safe.
     left: Vec<Section>,
-    /// What this life has accepted, until it is safe.
+    /// What this life has accepted since the last OK, but for the last part, each with whether it is safe.
+    parts: VecDeque<(Section, bool)>,
+    /// The last part.
     current: Section,
+    /// Sections that were used, for their memory.
+    spare: Vec<Section>,
     recall: Recall,
     epoch: Epoch,
     /// Records of this life.
     next: u64,
     /// Records that were handed in since the last answer, those told apart included.
     turn: usize,
-    /// The first record of `current` that came since the last answer.
+    /// Those among them that were accepted as new.
     fresh: usize,
+    /// Records that are with the thread.
+    out: usize,
+    /// All of it is safe; the host may not know yet.
+    safe: bool,
     /// Records in the intake's file.
     noted: usize,
     sectioned: bool,
@@ -134,16 +150,20 @@ impl Session {
         Ok(Self {
             name: number.map_or_else(|| "-".to_owned(), |number| number.to_string()),
             list: settings.list.clone(),
-            worker: outlet.worker(),
+            ahead: Ahead::new(outlet.worker()),
             outlet,
             seat,
             left: left.sections,
+            parts: VecDeque::new(),
+            spare: Vec::new(),
             current: Section::new(&settings.list, Position::start(epoch)),
             recall: Recall::default(),
             epoch,
             next: 0,
             turn: 0,
             fresh: 0,
+            out: 0,
+            safe: false,
             noted,
             sectioned: false,
             blind: false,
@@ -178,17 +198,21 @@ impl Session {
 
     /// Records that are accepted and not known to be safe.
     pub fn held(&self) -> usize {
-        self.left.iter().map(Section::len).sum::<usize>() + self.current.len()
+        if self.safe {
+            return 0;
+        }
+        let parts = self.parts.iter().filter(|(_, safe)| !safe).map(|(part, _)| part.len()).sum::<usize>();
+        self.left.iter().map(Section::len).sum::<usize>() + parts + self.out + self.current.len()
     }
 
     /// True if Redis answers.
     pub fn probe(&mut self, interrupted: &dyn Fn() -> bool) -> bool {
-        self.worker.probe(interrupted)
+        self.ahead.worker().probe(interrupted)
     }
 
     /// True if nothing of it waits in the spool.
     pub fn is_drained(&self) -> bool {
-        self.worker.is_drained()
+        self.ahead.worker().is_drained()
     }
 
     /// Accepts a record: from here on it survives a kill.
@@ -205,9 +229,10 @@ impl Session {
         }
         if self.current.is_empty() {
             self.current.restart(Position { epoch: self.epoch, offset: self.next });
-            self.fresh = 0;
         }
         self.current.push(record);
+        self.fresh += 1;
+        self.safe = false;
         fault::pass(Place::BeforeNote);
         if let Some(seat) = &mut self.seat {
             let written = if std::mem::replace(&mut self.sectioned, true) {
@@ -221,6 +246,36 @@ impl Session {
         fault::pass(Place::AfterNote);
         self.next += 1;
         self.noted += 1;
+        if self.current.len() >= EARLY_RECORDS {
+            self.begin_early();
+        }
+    }
+
+    /// Hands the part that has come together to the thread, if Redis takes pushes and nothing stands before it.
+    fn begin_early(&mut self) {
+        let well = self.left.is_empty()
+            && self.outlet.counters().connected.load(Ordering::Relaxed) == 1
+            && self.parts.iter().all(|(_, safe)| *safe);
+        if !well {
+            return;
+        }
+        let next = self.spare.pop().unwrap_or_else(|| Section::new(&self.list, self.current.at));
+        let part = std::mem::replace(&mut self.current, next);
+        self.current.restart(Position { epoch: self.epoch, offset: self.next });
+        let records = part.len();
+        match self.ahead.hand_over(part, true) {
+            Ok(()) => self.out += records,
+            Err(part) => {
+                // One before it was turned away: all of them come back, in order.
+                self.take_back(&|| true);
+                self.parts.push_back((part, false));
+            }
+        }
+    }
+
+    fn take_back(&mut self, interrupted: &dyn Fn() -> bool) {
+        self.ahead.wait(interrupted, &mut self.parts);
+        self.out = 0;
     }
 
     /// The host was answered that the records are kept.
@@ -243,19 +298,29 @@ impl Session {
             self.told(written);
         }
         fault::pass(Place::BeforeSettle);
+        if self.ahead.is_out() {
+            self.take_back(interrupted);
+        }
+        let mut worker = self.ahead.worker();
         while let Some(section) = self.left.first() {
             let records = Records { section, main: section.list == self.list };
-            if self.worker.commit_at(section.at, &records, interrupted) != Outcome::Done {
+            if worker.commit_at(section.at, &records, interrupted) != Outcome::Done {
                 return false;
             }
             self.left.remove(0);
         }
-        if !self.current.is_empty() {
-            let records = Records { section: &self.current, main: true };
-            if self.worker.commit_at(self.current.at, &records, interrupted) != Outcome::Done {
+        let open = self.parts.iter_mut().filter(|(_, safe)| !safe).map(|(part, safe)| (&*part, Some(safe)));
+        for (section, safe) in open.chain([(&self.current, None)]) {
+            let records = Records { section, main: true };
+            if !section.is_empty() && worker.commit_at(section.at, &records, interrupted) != Outcome::Done {
                 return false;
             }
+            if let Some(safe) = safe {
+                *safe = true;
+            }
         }
+        drop(worker);
+        self.safe = true;
         fault::pass(Place::AfterSettle);
         true
     }
@@ -274,12 +339,16 @@ impl Session {
                 self.sectioned = false;
             }
             self.current.restart(Position { epoch: self.epoch, offset: self.next });
-            self.fresh = 0;
+            self.spare.extend(self.parts.drain(..).map(|(part, _)| part));
+            self.spare.truncate(SPARE);
         } else {
             self.recall.turned_away();
-            self.recall.remember(self.current.records(self.fresh).map(mark));
-            self.fresh = self.current.len();
+            let sections = self.parts.iter().map(|(part, _)| part).chain([&self.current]);
+            let all: usize = sections.clone().map(Section::len).sum();
+            let fresh = sections.flat_map(|section| section.records(0)).skip(all - self.fresh);
+            self.recall.remember(fresh.map(mark));
         }
+        self.fresh = 0;
         self.turn = 0;
     }
 

@@ -228,6 +228,9 @@ pub fn close(id: u64, wait: Duration) -> Result<()> {
     let left = with(id, |conversation| {
         let session = &mut conversation.session;
         let safe = session.held() == 0 || settle(session, wait);
+        if safe {
+            session.answered(true);
+        }
         session.outlet().stop();
         Ok(if safe { 0 } else { session.held() })
     });

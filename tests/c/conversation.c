@@ -89,7 +89,10 @@ static void misuse(const char *toml) {
     expect("begin in a child", omrust_begin(handle), OMRUST_RESULT_FORKED);
     expect("close in a child", omrust_close(handle, 0), OMRUST_RESULT_FORKED);
     fflush(stdout);
-    _exit(failed);
+    /* Not _exit: what the parent's other threads hold on their stacks is nobody's in a child, which valgrind would call a leak. */
+    const char *result = failed ? "false" : "true";
+    execlp(result, result, (char *)NULL);
+    _exit(3);
   }
   int ended = -1;
   if (waitpid(child, &ended, 0) != child || ended != 0) failed = 1, puts("the child failed");
