@@ -1,8 +1,10 @@
 //! omrust-prog is killed -9 in every state of the conversation, by itself at named places and from outside.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
+use e2e::child::Scene;
 use e2e::native::prog::{OMPROG, OMPROG_SHARED, OMPROG_SINGLE};
 use e2e::native::rig::{Plan, Queue};
 use e2e::native::scenario::{Scenario, Step};
@@ -17,14 +19,15 @@ fn rounds() -> usize {
 }
 
 /// Each life ends at the so-manieth passage of `place`, until one life can not make the file.
-fn dies_at(place: Place, spool: bool) -> Scenario {
+///
+/// `marks` is the folder of that file.
+fn dies_at(place: Place, spool: bool, marks: &Path) -> Scenario {
     let count = match place {
         Place::BeforeReady => 1,
         Place::BeforeSettle | Place::AfterSettle | Place::BeforeOk | Place::AfterOk | Place::AfterBegin => 3,
         Place::BeforeNote | Place::AfterNote | Place::BeforeDefer | Place::AfterDefer => 150,
     };
-    let mark = tempfile::Builder::new().prefix("e2e-once-").tempdir().expect("a folder").keep();
-    let once = if place == Place::BeforeReady { format!(":{}", mark.join("died").display()) } else { String::new() };
+    let once = if place == Place::BeforeReady { format!(":{}", marks.join("died").display()) } else { String::new() };
     let more = format!("fault=\"{}:{count}{once}\"", place.name());
     let plan = Plan { spool, more, ..Plan::default() };
     let steps = vec![Step::Send(&["a"]), Step::Sent(1_500), Step::Finish];
@@ -34,7 +37,8 @@ fn dies_at(place: Place, spool: bool) -> Scenario {
 #[track_caller]
 fn walk(places: &[Place], spool: bool) {
     for place in places {
-        dies_at(*place, spool).assert_clean(&OMPROG);
+        let marks = Scene::new();
+        dies_at(*place, spool, &marks.folder("marks")).assert_clean(&OMPROG);
     }
 }
 
