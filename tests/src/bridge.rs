@@ -281,14 +281,16 @@ impl Bridge {
         self.ready();
     }
 
-    /// Starts it and does not wait.
+    /// Starts it and does not wait. One that still runs is killed before: it would keep the pipe.
     pub fn launch(&mut self) {
+        self.child = None;
         let command = self.command(&["run"]);
         self.child = Some(self.config.scene.spawn(&self.config.name, command));
     }
 
     /// Starts it with a fault point that kills it at the `count`th passage, and does not wait.
     pub fn launch_with_fault(&mut self, point: &str, count: u64) {
+        self.child = None;
         let mut command = self.command(&["run"]);
         command.env("FIFO_BRIDGE_FAULT", format!("{point}:{count}"));
         self.child = Some(self.config.scene.spawn(&self.config.name, command));
