@@ -73,7 +73,7 @@ $(ZIG)/cargo-zigbuild:
 
 ## test: all tests, against real rsyslogd, redis-server, PHP and systemd
 # The packages are made first, with the machine to themselves; tests look into them. Most tests wait for their peers: four at a time on
-# two processors halve the time.
+# two processors keep them busy.
 .PHONY: test
 test: need deb
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-4} $(CARGO) test --locked --workspace
