@@ -3,8 +3,10 @@
 //! It is memory that the kernel keeps: what is stored before the answer is there for the next life of a program that was killed, though not after
 //! a power loss. The same bytes are written over and over; a generation in each entry tells those of this transaction from earlier ones.
 //!
-//!     header   magic 4, generation 4, answered 4, state 4
-//!     entry    generation 4, length 4, crc32c 4, kind 4, payload
+//! ```text
+//! header   magic 4, generation 4, answered 4, state 4
+//! entry    generation 4, length 4, crc32c 4, kind 4, payload
+//! ```
 //!
 //! | killed | the next life finds |
 //! |---|---|
