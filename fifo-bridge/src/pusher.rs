@@ -17,7 +17,7 @@ use delivery::resume::{Lost, Resume, resume};
 use delivery::retry::Backoff;
 
 use crate::batcher::{Batch, Batcher, Hold, Origin};
-use crate::rhythm::{COLLECT, Pace};
+use crate::rhythm::COLLECT;
 use crate::settings::Settings;
 use crate::shared::Shared;
 
@@ -57,7 +57,6 @@ pub struct Pusher {
     out: Vec<u8>,
     /// A batch whose commands are the last in `out`, while the lane has no room for it.
     staged: Option<Batch>,
-    pace: Pace,
     backoff: Backoff,
     connections: u64,
     /// Redis has confirmed the lane's position, by its cursor or by an answer.
@@ -90,7 +89,6 @@ impl Pusher {
             under_way: std::collections::VecDeque::new(),
             out: Vec::new(),
             staged: None,
-            pace: Pace::default(),
             backoff: Backoff::default(),
             connections: 0,
             confirmed: false,
@@ -237,10 +235,7 @@ impl Pusher {
                 0 => HOUSEKEEPING,
                 _ => COLLECT,
             };
-            match self.pace.rest(now, self.under_way.iter().sum(), self.shared.linger()) {
-                Some(nap) => std::thread::sleep(nap),
-                None => drop(self.shared.spool.wait(self.batcher.read_to(), limit)),
-            }
+            self.shared.spool.wait(self.batcher.read_to(), limit);
             // The answers came while this thread slept: reading them now costs one call and no wake-up.
             self.settle(link, 0)?;
         }

@@ -1,4 +1,4 @@
-//! When the two threads sleep by the clock, and for how long. Plain values: they are told the time.
+//! For how long the threads sleep. Plain values: they are told the time.
 
 use std::time::{Duration, Instant};
 
@@ -10,8 +10,6 @@ const FIRST: Duration = Duration::from_micros(500);
 
 /// How long answers may lie unread while nothing new comes. Reading them with the next batch saves a wake-up for each.
 pub const COLLECT: Duration = Duration::from_millis(20);
-/// So many records at a time mean that more are on their way.
-const FLOWING: usize = 4;
 
 /// How long to nap after a take. Naps save system calls while records follow each other; a record that comes alone must not make
 /// the next one wait.
@@ -38,27 +36,6 @@ impl Rhythm {
     /// The pipe was empty.
     pub fn nothing(&mut self) {
         self.nap = Duration::ZERO;
-    }
-}
-
-/// When to sleep by the clock and not until somebody wakes this thread: while records follow each other, being woken for
-/// each handful costs more than pushing it.
-#[derive(Debug, Default)]
-pub struct Pace {
-    /// When something was last sent.
-    sent: Option<Instant>,
-}
-
-impl Pace {
-    /// At `now` all that was there is on its way, the last `records` of it unanswered.
-    pub fn rest(&mut self, now: Instant, records: usize, linger: Duration) -> Option<Duration> {
-        if records == 0 {
-            return None;
-        }
-        let before = self.sent.replace(now)?;
-        let nap = linger.min(COLLECT);
-        let handful = records >= FLOWING && now.duration_since(before) < 2 * nap;
-        (handful && !nap.is_zero()).then_some(nap)
     }
 }
 
@@ -93,17 +70,5 @@ mod tests {
         assert_eq!(rhythm.took(now + BUSY, PIPE, PIPE, Duration::ZERO), Duration::ZERO);
         rhythm.nothing();
         assert_eq!(rhythm.took(start + 9 * LINGER, 100, PIPE, LINGER), Duration::ZERO);
-    }
-
-    #[test]
-    fn the_pusher_sleeps_by_the_clock_only_while_handfuls_follow_each_other() {
-        let (mut pace, start) = (Pace::default(), Instant::now());
-        assert_eq!(pace.rest(start, 100, LINGER), None, "the first one");
-        assert_eq!(pace.rest(start + LINGER, 100, LINGER), Some(LINGER));
-        assert_eq!(pace.rest(start + 2 * LINGER, 0, LINGER), None, "nothing came");
-        assert_eq!(pace.rest(start + 2 * LINGER, FLOWING - 1, LINGER), None, "a few");
-        assert_eq!(pace.rest(start + 3 * LINGER, FLOWING, Duration::ZERO), None, "not wanted");
-        assert_eq!(pace.rest(start + 9 * LINGER, FLOWING, LINGER), None, "after a pause");
-        assert_eq!(pace.rest(start + 10 * LINGER, FLOWING, Duration::from_secs(1)), Some(COLLECT));
     }
 }

@@ -60,8 +60,7 @@ pub const KEYS: &[Key] = &[
         "batch.linger-ms",
         "0 to 1000",
         true,
-        "The longest time that a record waits for company, in milliseconds: while records follow each other the pipe is emptied this often, and \
-         Redis is given what has come as often. A record that comes alone does not wait. Smaller costs CPU; larger costs latency and, above 8, room in the pipe when a burst begins. \
+        "The longest time that a record waits for company, in milliseconds: while records follow each other the pipe is emptied this often. A record that comes alone does not wait. Smaller costs CPU; larger costs latency and, above 8, room in the pipe when a burst begins. \
          While much arrives the wait shrinks to 1.",
     ),
     key("fifo.path", "absolute path", false, "The named pipe. It is created if it is missing."),
