@@ -122,7 +122,8 @@ ROUNDS ?= 20
 ## torture: the tests that kill, for much longer (ROUNDS=20 times as long)
 .PHONY: torture
 torture: need
-	E2E_TORTURE=$(ROUNDS) $(CARGO) test --locked --package e2e --test e2e -- --nocapture kills splice
+	E2E_TORTURE=$(ROUNDS) $(CARGO) test --locked --package e2e --test e2e -- --nocapture kills splice journal::
+	E2E_TORTURE=$(ROUNDS) $(CARGO) test --locked --package e2e --test outlet
 
 ## deb: Debian packages in target/debian: rsyslog-omrust (the module), omrust-prog and fifo-bridge
 .PHONY: deb

@@ -1,0 +1,171 @@
+//! Where Redis is and how to get in. The only file that names the redis crate: it reads addresses in all their forms.
+
+use std::io;
+use std::time::Duration;
+
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
+
+use crate::wire::{Patience, Wire};
+
+/// Where Redis is and how to get in. Cheap to clone.
+#[derive(Clone)]
+pub struct Endpoint {
+    info: ConnectionInfo,
+    /// How long connecting and logging in may take.
+    pub connect_timeout: Duration,
+    /// How long one read or write may take.
+    pub timeout: Duration,
+}
+
+/// What [`Endpoint::parse`] is given.
+#[derive(Debug, Clone, Copy)]
+pub struct Address<'a> {
+    /// `host`, `host:port`, `[v6]:port`, `/path/of/socket`, `redis://...`, `redis+unix://...` or `unix://...`.
+    pub server: &'a str,
+    /// The port if `server` names none.
+    pub port: u16,
+    /// The database; an URL's own wins.
+    pub db: u32,
+}
+
+impl Endpoint {
+    /// Reads an address. The error says what is wrong with it; no secret is in it.
+    pub fn parse(address: Address<'_>, connect_timeout: Duration, timeout: Duration) -> Result<Self, String> {
+        let server = address.server.trim();
+        let info = if server.is_empty() {
+            return Err("is empty; give a host, host:port, /path/of/socket or redis:// URL".into());
+        } else if server.starts_with("rediss://") {
+            return Err("asks for TLS, which this version does not have".into());
+        } else if server.starts_with('/') {
+            ConnectionAddr::Unix(server.into()).into_connection_info()
+        } else if server.contains("://") {
+            server.into_connection_info()
+        } else {
+            let (host, port) = host_and_port(server, address.port)?;
+            ConnectionAddr::Tcp(host, port).into_connection_info()
+        };
+        let mut info = info.map_err(|error| format!("is not an address of redis: {}", error.category()))?;
+        if address.db > 0 && info.redis_settings().db() == 0 {
+            let settings = info.redis_settings().clone().set_db(i64::from(address.db));
+            info = info.set_redis_settings(settings);
+        }
+        Ok(Self { info, connect_timeout, timeout })
+    }
+
+    /// The same endpoint with these credentials; empty ones leave what an URL brought.
+    #[must_use]
+    pub fn with_login(mut self, user: &str, password: &str) -> Self {
+        let mut settings = self.info.redis_settings().clone();
+        if !user.is_empty() {
+            settings = settings.set_username(user);
+        }
+        if !password.is_empty() {
+            settings = settings.set_password(password);
+        }
+        self.info = self.info.set_redis_settings(settings);
+        self
+    }
+
+    /// A socket to it.
+    pub(super) fn wire(&self, patience: Patience<'_>) -> io::Result<Wire> {
+        match self.info.addr() {
+            ConnectionAddr::Tcp(host, port) => Wire::tcp(host, *port, patience),
+            ConnectionAddr::Unix(path) => Wire::unix(path, patience),
+            other => Err(io::Error::new(io::ErrorKind::Unsupported, format!("{other} cannot be connected to"))),
+        }
+    }
+
+    /// The commands that log in, and one that tells whether Redis takes commands.
+    pub(super) fn login(&self) -> Vec<Vec<String>> {
+        let settings = self.info.redis_settings();
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let mut commands = Vec::new();
+        match (settings.username(), settings.password()) {
+            (Some(user), password) => commands.push(words(&["AUTH", user, password.unwrap_or_default()])),
+            (None, Some(password)) => commands.push(words(&["AUTH", password])),
+            (None, None) => {}
+        }
+        if settings.db() != 0 {
+            commands.push(words(&["SELECT", &settings.db().to_string()]));
+        }
+        commands.push(words(&["PING"]));
+        commands
+    }
+}
+
+/// The address without user and password: this goes into log lines.
+impl std::fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.info.addr())
+    }
+}
+
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Endpoint({self})")
+    }
+}
+
+fn host_and_port(server: &str, default: u16) -> Result<(String, u16), String> {
+    if server.contains('@') {
+        return Err(
+            "holds a login; write redis://user:password@host:port, or set user and password on their own".into()
+        );
+    }
+    let (host, port) = match server.strip_prefix('[') {
+        Some(rest) => {
+            let (host, port) = rest.split_once(']').ok_or("lacks the ] that closes an IPv6 address")?;
+            (host, port.strip_prefix(':'))
+        }
+        None if server.matches(':').count() > 1 => (server, None),
+        None => server.split_once(':').map_or((server, None), |(host, port)| (host, Some(port))),
+    };
+    let port = match port {
+        None => default,
+        Some(port) => match port.parse() {
+            Ok(port) if port > 0 => port,
+            _ => return Err(format!("has the port {port:?}; a port is 1 to 65535")),
+        },
+    };
+    if host.is_empty() {
+        return Err("has no host".into());
+    }
+    Ok((host.to_owned(), port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(server: &str) -> Result<String, String> {
+        let address = Address { server, port: 6379, db: 0 };
+        Endpoint::parse(address, Duration::from_secs(1), Duration::from_secs(1)).map(|endpoint| endpoint.to_string())
+    }
+
+    #[test]
+    fn addresses_as_people_write_them() {
+        for (server, shown) in [
+            ("localhost", "localhost:6379"),
+            ("10.0.0.1:7000", "10.0.0.1:7000"),
+            ("::1", "::1:6379"),
+            ("[::1]:7000", "::1:7000"),
+            ("/run/redis.sock", "/run/redis.sock"),
+            ("redis://user:secret@h:7001/3", "h:7001"),
+            ("unix:///run/redis.sock", "/run/redis.sock"),
+            ("redis+unix:///run/redis.sock", "/run/redis.sock"),
+        ] {
+            assert_eq!(parse(server).as_deref(), Ok(shown), "{server}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_without_the_secret() {
+        for server in ["", "h:0", "h:70000", "h:x", "[::1", ":6379", "http://h", "rediss://h"] {
+            assert!(parse(server).is_err(), "{server}");
+        }
+        for server in ["redis://u:secret@/x", "redis://u:secret@h:x", "u:secret@h", "u:secret@h:6379"] {
+            let why = parse(server).expect_err("it is no address");
+            assert!(!why.contains("secret"), "{server}: {why}");
+        }
+    }
+}

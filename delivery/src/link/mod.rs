@@ -1,0 +1,121 @@
+//! The connection to Redis: where it is ([`Endpoint`]), getting in, sending and asking.
+//!
+//! The socket is our own: [`crate::wire`] says why.
+
+mod endpoint;
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use crate::error::Trouble;
+use crate::push::{self, Names, NotAReply, Reply};
+use crate::wire::{Broken, Patience, Wire};
+
+pub use self::endpoint::{Address, Endpoint};
+
+/// A connection that is logged in.
+pub struct Link {
+    wire: Wire,
+    timeout: Duration,
+}
+
+impl Link {
+    /// Connects and logs in, within the endpoint's time.
+    pub fn connect(endpoint: &Endpoint) -> Result<Self, Trouble> {
+        Self::connect_unless(endpoint, &|| false)
+    }
+
+    /// Connects and logs in, within the endpoint's time, unless `interrupted`.
+    pub fn connect_unless(endpoint: &Endpoint, interrupted: &dyn Fn() -> bool) -> Result<Self, Trouble> {
+        let patience = Patience { deadline: Instant::now() + endpoint.connect_timeout, interrupted };
+        let wire = endpoint.wire(patience).map_err(|error| away(&error))?;
+        let mut link = Self { wire, timeout: endpoint.timeout };
+        for command in endpoint.login() {
+            link.ask_within(&command.iter().map(String::as_str).collect::<Vec<_>>(), patience)?;
+        }
+        Ok(link)
+    }
+
+    /// False if redis has closed the connection. Asks nobody.
+    pub fn is_alive(&self) -> bool {
+        self.wire.is_alive()
+    }
+
+    /// Sends packed commands, within the endpoint's time.
+    pub fn send(&mut self, packed: &[u8]) -> Result<(), Trouble> {
+        self.send_within(packed, Patience::of(self.timeout))
+    }
+
+    /// Sends packed commands while `patience` lasts. After an error the connection is of no more use.
+    pub fn send_within(&mut self, packed: &[u8], patience: Patience<'_>) -> Result<(), Trouble> {
+        self.wire.send(packed, patience).map_err(|error| away(&error))
+    }
+
+    /// Waits for the next reply, within the endpoint's time.
+    pub fn receive(&mut self) -> Result<Reply, Trouble> {
+        self.receive_within(Patience::of(self.timeout))
+    }
+
+    /// Waits for the next reply while `patience` lasts. After an error the connection is of no more use.
+    pub fn receive_within(&mut self, patience: Patience<'_>) -> Result<Reply, Trouble> {
+        self.wire.receive(patience).map_err(|broken| match broken {
+            Broken::Io(error) => away(&error),
+            Broken::NotAReply(NotAReply(bytes)) => {
+                Trouble::Away { text: format!("what answers is not redis, it says {bytes}") }
+            }
+        })
+    }
+
+    /// Asks one question while nothing else is under way. An error answer is an `Err`.
+    pub fn ask(&mut self, command: &[&str]) -> Result<Reply, Trouble> {
+        self.ask_within(command, Patience::of(self.timeout))
+    }
+
+    fn ask_within(&mut self, command: &[&str], patience: Patience<'_>) -> Result<Reply, Trouble> {
+        let mut packed = Vec::new();
+        push::command(&mut packed, command);
+        self.send_within(&packed, patience)?;
+        match self.receive_within(patience)? {
+            Reply::Error { code, text } => Err(Trouble::Answered { code, text, connecting: true }),
+            answer => Ok(answer),
+        }
+    }
+
+    /// Reads a cursor; empty if there is none.
+    pub fn cursor(&mut self, key: &str) -> Result<Vec<u8>, Trouble> {
+        match self.ask(&["GET", key])? {
+            Reply::Bytes(value) => Ok(value),
+            Reply::Nil => Ok(Vec::new()),
+            other => Err(Trouble::Confused { text: format!("GET {key}: {other:?}") }),
+        }
+    }
+
+    /// Makes sure that a push could be taken back on this connection. To be asked before the first push of each connection.
+    pub fn rehearse(&mut self, names: &Names) -> Result<(), Trouble> {
+        let mut packed = Vec::new();
+        push::rehearsal(&mut packed, names);
+        self.send(&packed)?;
+        let replies: Result<Vec<Reply>, Trouble> = (0..push::REHEARSAL_REPLIES).map(|_| self.receive()).collect();
+        push::rehearsed(&replies?)
+    }
+
+    /// The eviction policy, `None` if the user may not ask.
+    pub fn eviction_policy(&mut self) -> Option<String> {
+        match self.ask(&["CONFIG", "GET", "maxmemory-policy"]) {
+            Ok(Reply::Many(pair)) => match pair.get(1) {
+                Some(Reply::Bytes(policy)) => Some(String::from_utf8_lossy(policy).into_owned()),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
+/// True if a cursor may be dropped under this eviction policy. The `volatile-` ones spare it: it never expires.
+pub fn may_drop_cursor(policy: &str) -> bool {
+    policy.starts_with("allkeys")
+}
+
+fn away(error: &io::Error) -> Trouble {
+    Trouble::Away { text: error.to_string() }
+}
