@@ -110,7 +110,7 @@ impl Action {
         }
         let named = |key: &Key| matches!(key, Key::Template { .. });
         let overlap = ours.key == settings.key || named(&ours.key) || named(&settings.key);
-        let same_server = ours.server.address == settings.server.address
+        let same_server = ours.server.addresses == settings.server.addresses
             && (ours.server.port, ours.server.db) == (settings.server.port, settings.server.db);
         (overlap && same_server && ours.producer == settings.producer).then(|| {
             format!(

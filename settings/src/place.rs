@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use delivery::link::{Address, Endpoint};
+use delivery::link::{Address, Endpoint, Topology};
 
 use crate::checks::{Invalid, invalid, within};
 use crate::key::{Key, key};
@@ -54,7 +54,7 @@ pub fn endpoint(redis: &Redis) -> Result<Endpoint, Invalid> {
     if !redis.password.is_empty() && !redis.password_file.is_empty() {
         return invalid("redis.password-file", "contradicts redis.password; set one of them");
     }
-    let address = Address { server: &redis.server, port: redis.port, db: redis.db };
+    let address = Address { servers: &redis.server.0, port: redis.port, db: redis.db, topology: Topology::Direct };
     Endpoint::parse(address, Duration::from_millis(connect), Duration::from_millis(timeout)).map_err(|why| Invalid {
         key: "redis.server",
         why,

@@ -1,12 +1,13 @@
 //! Sections and words that several doors' files have. Meaning and bounds of each key: the door's table.
 #![expect(missing_docs, reason = "each key is described once, in the table that the manual is made from")]
 
-use serde::{Deserialize, Serialize};
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default, expecting = "a section")]
 pub struct Redis {
-    pub server: String,
+    pub server: Servers,
     pub port: u16,
     pub user: String,
     pub password: String,
@@ -19,7 +20,7 @@ pub struct Redis {
 impl Default for Redis {
     fn default() -> Self {
         Self {
-            server: "127.0.0.1".into(),
+            server: Servers(vec!["127.0.0.1".into()]),
             port: 6379,
             user: String::new(),
             password: String::new(),
@@ -28,6 +29,48 @@ impl Default for Redis {
             connect_timeout_ms: 1000,
             timeout_ms: 5000,
         }
+    }
+}
+
+/// One server or several: text, or an array of texts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Servers(pub Vec<String>);
+
+impl Serialize for Servers {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match &self.0[..] {
+            [server] => server.serialize(to),
+            servers => servers.serialize(to),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Servers {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(OneOrSeveral)
+    }
+}
+
+/// Not an untagged enum: that could not say what was expected.
+struct OneOrSeveral;
+
+impl<'de> Visitor<'de> for OneOrSeveral {
+    type Value = Servers;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a string or an array of strings")
+    }
+
+    fn visit_str<E>(self, server: &str) -> Result<Servers, E> {
+        Ok(Servers(vec![server.to_owned()]))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<Servers, A::Error> {
+        let mut servers = Vec::new();
+        while let Some(server) = from.next_element()? {
+            servers.push(server);
+        }
+        Ok(Servers(servers))
     }
 }
 

@@ -78,6 +78,17 @@ const MISTAKES: &[(&str, usize, &str)] = &[
     ("spool = 5", 1, "spool: invalid type: integer `5`, expected a section"),
     // A secret is not repeated.
     ("[redis]\npassword = 12345678", 2, "redis.password: invalid type, expected a string; allowed: text"),
+    (
+        "[redis]\nserver = [12345678]",
+        2,
+        "redis.server: invalid type, expected a string; allowed: host, host:port, [v6]:port, /path/of/socket, redis://…, unix://…",
+    ),
+    (
+        "[redis]\nserver = 12345678",
+        2,
+        "redis.server: invalid type, expected a string or an array of strings; allowed: host, host:port, [v6]:port, \
+         /path/of/socket, redis://…, unix://…",
+    ),
     ("redis = \"redis://u:s3cr3t-W0rd@h\"", 1, "redis: invalid type, expected a section"),
     // Out of range.
     ("[redis]\nport = 70000", 2, "redis.port: invalid value: integer `70000`, expected u16; allowed: 1 to 65535"),
@@ -135,6 +146,12 @@ const MISTAKES: &[(&str, usize, &str)] = &[
         2,
         "redis.server: is not an address of redis: invalid client config",
     ),
+    (
+        "[redis]\nserver = [\"h\", \"i:7000\"]",
+        2,
+        "redis.server: names several servers, and this version knows neither Sentinel nor Cluster",
+    ),
+    ("[redis]\nserver = []", 2, "redis.server: is empty; give a host, host:port, /path/of/socket or redis:// URL"),
     ("[redis]\nserver = \"rediss://h\"", 2, "redis.server: asks for TLS, which this version does not have"),
     (
         "[redis]\nserver = \"u:s3cr3t-W0rd@h\"",

@@ -10,65 +10,79 @@ use crate::wire::{Patience, Wire};
 /// Where Redis is and how to get in. Cheap to clone.
 #[derive(Clone)]
 pub struct Endpoint {
-    info: ConnectionInfo,
+    /// One at least.
+    servers: Vec<ConnectionInfo>,
+    topology: Topology,
     /// How long connecting and logging in may take.
     pub connect_timeout: Duration,
     /// How long one read or write may take.
     pub timeout: Duration,
 }
 
+/// What the servers of an [`Endpoint`] are to each other.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Topology {
+    /// There is one.
+    #[default]
+    Direct,
+}
+
 /// What [`Endpoint::parse`] is given.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Address<'a> {
-    /// `host`, `host:port`, `[v6]:port`, `/path/of/socket`, `redis://...`, `redis+unix://...` or `unix://...`.
-    pub server: &'a str,
-    /// The port if `server` names none.
+    /// Each is `host`, `host:port`, `[v6]:port`, `/path/of/socket`, `redis://...`, `redis+unix://...` or `unix://...`.
+    pub servers: &'a [String],
+    /// The port if a server names none.
     pub port: u16,
     /// The database; an URL's own wins.
     pub db: u32,
+    /// What they are to each other.
+    pub topology: Topology,
 }
 
 impl Endpoint {
-    /// Reads an address. The error says what is wrong with it; no secret is in it.
+    /// Reads addresses. The error says what is wrong with them; no secret is in it.
     pub fn parse(address: Address<'_>, connect_timeout: Duration, timeout: Duration) -> Result<Self, String> {
-        let server = address.server.trim();
-        let info = if server.is_empty() {
-            return Err("is empty; give a host, host:port, /path/of/socket or redis:// URL".into());
-        } else if server.starts_with("rediss://") {
-            return Err("asks for TLS, which this version does not have".into());
-        } else if server.starts_with('/') {
-            ConnectionAddr::Unix(server.into()).into_connection_info()
-        } else if server.contains("://") {
-            server.into_connection_info()
-        } else {
-            let (host, port) = host_and_port(server, address.port)?;
-            ConnectionAddr::Tcp(host, port).into_connection_info()
+        let of = |server: &String| parse(server.trim(), address.port, address.db);
+        let servers = match address.servers {
+            [] => vec![of(&String::new())?],
+            servers => servers.iter().map(of).collect::<Result<Vec<_>, _>>()?,
         };
-        let mut info = info.map_err(|error| format!("is not an address of redis: {}", error.category()))?;
-        if address.db > 0 && info.redis_settings().db() == 0 {
-            let settings = info.redis_settings().clone().set_db(i64::from(address.db));
-            info = info.set_redis_settings(settings);
+        if servers.len() > 1 && address.topology == Topology::Direct {
+            return Err("names several servers, and this version knows neither Sentinel nor Cluster".into());
         }
-        Ok(Self { info, connect_timeout, timeout })
+        Ok(Self { servers, topology: address.topology, connect_timeout, timeout })
     }
 
     /// The same endpoint with these credentials; empty ones leave what an URL brought.
     #[must_use]
     pub fn with_login(mut self, user: &str, password: &str) -> Self {
-        let mut settings = self.info.redis_settings().clone();
-        if !user.is_empty() {
-            settings = settings.set_username(user);
+        for server in &mut self.servers {
+            let mut settings = server.redis_settings().clone();
+            if !user.is_empty() {
+                settings = settings.set_username(user);
+            }
+            if !password.is_empty() {
+                settings = settings.set_password(password);
+            }
+            *server = server.clone().set_redis_settings(settings);
         }
-        if !password.is_empty() {
-            settings = settings.set_password(password);
-        }
-        self.info = self.info.set_redis_settings(settings);
         self
+    }
+
+    /// What the servers are to each other.
+    pub fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    /// The first server: the only one if they are nothing to each other.
+    fn first(&self) -> &ConnectionInfo {
+        &self.servers[0]
     }
 
     /// A socket to it.
     pub(super) fn wire(&self, patience: Patience<'_>) -> io::Result<Wire> {
-        match self.info.addr() {
+        match self.first().addr() {
             ConnectionAddr::Tcp(host, port) => Wire::tcp(host, *port, patience),
             ConnectionAddr::Unix(path) => Wire::unix(path, patience),
             other => Err(io::Error::new(io::ErrorKind::Unsupported, format!("{other} cannot be connected to"))),
@@ -77,7 +91,7 @@ impl Endpoint {
 
     /// The commands that log in, and one that tells whether Redis takes commands.
     pub(super) fn login(&self) -> Vec<Vec<String>> {
-        let settings = self.info.redis_settings();
+        let settings = self.first().redis_settings();
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
         let mut commands = Vec::new();
         match (settings.username(), settings.password()) {
@@ -93,10 +107,13 @@ impl Endpoint {
     }
 }
 
-/// The address without user and password: this goes into log lines.
+/// The addresses without users and passwords: this goes into log lines.
 impl std::fmt::Display for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.info.addr())
+        for (index, server) in self.servers.iter().enumerate() {
+            write!(f, "{}{}", if index == 0 { "" } else { ", " }, server.addr())?;
+        }
+        Ok(())
     }
 }
 
@@ -104,6 +121,28 @@ impl std::fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Endpoint({self})")
     }
+}
+
+/// One address.
+fn parse(server: &str, port: u16, db: u32) -> Result<ConnectionInfo, String> {
+    let info = if server.is_empty() {
+        return Err("is empty; give a host, host:port, /path/of/socket or redis:// URL".into());
+    } else if server.starts_with("rediss://") {
+        return Err("asks for TLS, which this version does not have".into());
+    } else if server.starts_with('/') {
+        ConnectionAddr::Unix(server.into()).into_connection_info()
+    } else if server.contains("://") {
+        server.into_connection_info()
+    } else {
+        let (host, port) = host_and_port(server, port)?;
+        ConnectionAddr::Tcp(host, port).into_connection_info()
+    };
+    let info = info.map_err(|error| format!("is not an address of redis: {}", error.category()))?;
+    if db == 0 || info.redis_settings().db() != 0 {
+        return Ok(info);
+    }
+    let settings = info.redis_settings().clone().set_db(i64::from(db));
+    Ok(info.set_redis_settings(settings))
 }
 
 fn host_and_port(server: &str, default: u16) -> Result<(String, u16), String> {
@@ -138,7 +177,12 @@ mod tests {
     use super::*;
 
     fn parse(server: &str) -> Result<String, String> {
-        let address = Address { server, port: 6379, db: 0 };
+        several(&[server])
+    }
+
+    fn several(servers: &[&str]) -> Result<String, String> {
+        let servers: Vec<String> = servers.iter().map(|server| (*server).to_owned()).collect();
+        let address = Address { servers: &servers, port: 6379, db: 0, topology: Topology::Direct };
         Endpoint::parse(address, Duration::from_secs(1), Duration::from_secs(1)).map(|endpoint| endpoint.to_string())
     }
 
@@ -167,5 +211,12 @@ mod tests {
             let why = parse(server).expect_err("it is no address");
             assert!(!why.contains("secret"), "{server}: {why}");
         }
+    }
+
+    #[test]
+    fn several_servers_have_to_be_something_to_each_other() {
+        assert!(several(&[]).expect_err("none").contains("is empty"));
+        assert!(several(&["h", "i"]).expect_err("two").contains("several"));
+        assert!(several(&["h", "i:x"]).expect_err("a wrong one").contains("the port"));
     }
 }

@@ -11,7 +11,7 @@ use crate::error::Trouble;
 use crate::push::{self, Names, NotAReply, Reply};
 use crate::wire::{Broken, Patience, Wire};
 
-pub use self::endpoint::{Address, Endpoint};
+pub use self::endpoint::{Address, Endpoint, Topology};
 
 /// A connection that is logged in.
 pub struct Link {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use delivery::link::{Address, Endpoint, Link};
+use delivery::link::{Address, Endpoint, Link, Topology};
 use delivery::push::{self, Answer, Names, Reply, Side};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -97,8 +97,8 @@ impl Server {
     }
 
     pub fn endpoint(&self) -> Endpoint {
-        let server = self.socket().display().to_string();
-        let address = Address { server: &server, port: 0, db: 0 };
+        let servers = [self.socket().display().to_string()];
+        let address = Address { servers: &servers, port: 0, db: 0, topology: Topology::Direct };
         Endpoint::parse(address, Duration::from_secs(10), Duration::from_secs(10)).expect("an address")
     }
 

@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use delivery::link::{Address, Endpoint};
+use delivery::link::{Address, Endpoint, Topology};
 use delivery::outlet::OnRefused;
 use delivery::push::Side;
 use delivery::spool::Sync;
@@ -64,10 +64,10 @@ pub enum Key {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
     /// As given.
-    pub address: Secret,
-    /// If the address has none.
+    pub addresses: Secrets,
+    /// If an address has none.
     pub port: u16,
-    /// If the address has none.
+    /// If an address has none.
     pub db: u32,
     /// Empty: the default user.
     pub user: String,
@@ -95,6 +95,16 @@ pub struct SpoolSettings {
 /// Text that nobody is shown.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Secret(pub String);
+
+/// Texts that nobody is shown.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Secrets(pub Vec<String>);
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -133,9 +143,13 @@ impl Server {
             }
             None => self.password.0.clone(),
         };
-        let address = Address { server: &self.address.0, port: self.port, db: self.db };
-        let endpoint =
-            Endpoint::parse(address, self.connect_timeout, timeout).map_err(|why| format!("server {why}"))?;
+        let endpoint = Endpoint::parse(self.address(), self.connect_timeout, timeout);
+        let endpoint = endpoint.map_err(|why| format!("server {why}"))?;
         Ok(endpoint.with_login(&self.user, &password))
+    }
+
+    /// What was written, for [`Endpoint::parse`].
+    fn address(&self) -> Address<'_> {
+        Address { servers: &self.addresses.0, port: self.port, db: self.db, topology: Topology::Direct }
     }
 }

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use delivery::limits::PRODUCER_BYTES_MAX;
-use delivery::link::Address;
 use delivery::link::Endpoint;
 use delivery::outlet::OnRefused;
 use delivery::push::{Names, Side};
@@ -12,7 +11,7 @@ use delivery::spool::Sync;
 
 use super::table::{NOTHING, PARAMETERS, Role};
 use super::values::wrong;
-use super::{Key, Secret, Server, Settings, SpoolSettings, Values};
+use super::{Key, Secret, Secrets, Server, Settings, SpoolSettings, Values};
 
 /// What a worker's number adds to the producer's name, at most.
 const SLOT_BYTES: usize = ":65535".len();
@@ -89,9 +88,6 @@ fn server(values: &Values, errors: &mut Vec<String>) -> Server {
     contradict(values, "server", "socketpath", errors);
     contradict(values, "serverpassword", "serverpassword.file", errors);
     let mut servers = values.texts("server", errors);
-    if values.has("server") && servers.len() > 1 {
-        errors.push(wrong("server", "names several servers, and this version knows neither Sentinel nor Cluster"));
-    }
     let mut name = "server";
     if let Some(socket) = values.text("socketpath", errors) {
         name = "socketpath";
@@ -99,10 +95,11 @@ fn server(values: &Values, errors: &mut Vec<String>) -> Server {
             errors.push(wrong(name, "is no absolute path"));
         }
         servers = vec![socket];
+    } else if !values.has(name) {
+        servers = vec!["127.0.0.1".into()];
     }
-    let given = values.has(name);
     let server = Server {
-        address: Secret(if given { servers.pop().unwrap_or_default() } else { "127.0.0.1".into() }),
+        addresses: Secrets(servers),
         port: values.number("serverport", (6379, 1, 65_535), errors) as u16,
         db: values.number("db", (0, 0, 65_535), errors) as u32,
         user: values.text("serveruser", errors).unwrap_or_default(),
@@ -110,8 +107,7 @@ fn server(values: &Values, errors: &mut Vec<String>) -> Server {
         password_file: values.text("serverpassword.file", errors).map(PathBuf::from),
         connect_timeout: milliseconds(values, "connecttimeout", 1_000, errors),
     };
-    let address = Address { server: &server.address.0, port: server.port, db: server.db };
-    if let Err(why) = Endpoint::parse(address, server.connect_timeout, server.connect_timeout) {
+    if let Err(why) = Endpoint::parse(server.address(), server.connect_timeout, server.connect_timeout) {
         errors.push(wrong(name, &why));
     }
     server

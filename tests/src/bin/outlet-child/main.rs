@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use delivery::journal::{JournalConfig, SEGMENT_BYTES};
-use delivery::link::{Address, Endpoint};
+use delivery::link::{Address, Endpoint, Topology};
 use delivery::outlet::{Batch, Outcome, Outlet, OutletConfig, Target, Worker};
 use delivery::spool::Sync;
 
@@ -168,9 +168,10 @@ fn outlet(args: &Args) -> Arc<Outlet> {
         journal,
         ..OutletConfig::default()
     };
-    let server = args.server.display().to_string();
+    let servers = [args.server.display().to_string()];
     let limit = Duration::from_millis(args.timeout);
-    let endpoint = Endpoint::parse(Address { server: &server, port: 0, db: 0 }, limit, limit).expect("an address");
+    let address = Address { servers: &servers, port: 0, db: 0, topology: Topology::Direct };
+    let endpoint = Endpoint::parse(address, limit, limit).expect("an address");
     Outlet::new(config, Box::new(move || Ok(endpoint.clone()))).expect("a configuration")
 }
 
