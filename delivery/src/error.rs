@@ -55,7 +55,25 @@ const LATER: [&str; 14] = [
     "ASK",
 ];
 
+/// What a node of a cluster means that does not serve a list, or not all of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Redirect {
+    /// Another node serves it: a new connection finds it, at once.
+    Moved,
+    /// It is being moved, which takes a moment: the same again a few milliseconds later.
+    Wait,
+}
+
 impl Trouble {
+    /// The answer of a node of a cluster that sends the caller elsewhere. Nothing was kept of what was sent.
+    pub fn redirect(&self) -> Option<Redirect> {
+        match self {
+            Self::Answered { code, .. } if code == "MOVED" => Some(Redirect::Moved),
+            Self::Answered { code, .. } if code == "ASK" || code == "TRYAGAIN" => Some(Redirect::Wait),
+            _ => None,
+        }
+    }
+
     /// What the caller has to do.
     pub fn disposition(&self) -> Disposition {
         match self {
@@ -115,5 +133,13 @@ mod tests {
         assert_eq!(answered("NOPERM", true), Disposition::RetryLater);
         assert_eq!(answered("ERR", true), Disposition::RetryLater);
         assert_eq!(Trouble::Away { text: String::new() }.disposition(), Disposition::RetryLater);
+    }
+
+    #[test]
+    fn a_cluster_sends_elsewhere_or_asks_for_patience() {
+        let of = |code: &str| Trouble::Answered { code: code.into(), text: String::new(), connecting: true }.redirect();
+        assert_eq!(of("MOVED"), Some(Redirect::Moved));
+        assert_eq!((of("ASK"), of("TRYAGAIN")), (Some(Redirect::Wait), Some(Redirect::Wait)));
+        assert_eq!((of("CLUSTERDOWN"), of("OOM")), (None, None));
     }
 }

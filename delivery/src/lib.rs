@@ -15,6 +15,7 @@ pub mod journal;
 pub mod lane;
 pub mod limits;
 pub mod link;
+pub mod lists;
 pub mod outlet;
 pub mod position;
 pub mod push;

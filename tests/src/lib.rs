@@ -7,6 +7,7 @@
 pub mod bridge;
 pub mod cc;
 pub mod child;
+pub mod cluster;
 pub mod daemon;
 pub mod disk;
 pub mod host;

@@ -21,6 +21,7 @@ pub struct RedisSetup {
     name: String,
     tcp: bool,
     password: Option<String>,
+    cluster_port: Option<u16>,
     options: Vec<String>,
 }
 
@@ -76,6 +77,13 @@ impl RedisSetup {
         }
     }
 
+    /// A node of a cluster, whose nodes talk to it at this port.
+    #[must_use]
+    pub fn cluster(mut self, port: u16) -> Self {
+        self.cluster_port = Some(port);
+        self.option("cluster-enabled", "yes").option("cluster-port", &port.to_string())
+    }
+
     /// Any option of redis.conf.
     #[must_use]
     pub fn option(self, name: &str, value: &str) -> Self {
@@ -120,7 +128,14 @@ pub struct Redis {
 impl Redis {
     /// Begins a server with no persistence, no password, no TCP.
     pub fn setup(scene: &Scene) -> RedisSetup {
-        RedisSetup { scene: scene.clone(), name: "redis".to_owned(), tcp: false, password: None, options: Vec::new() }
+        RedisSetup {
+            scene: scene.clone(),
+            name: "redis".to_owned(),
+            tcp: false,
+            password: None,
+            cluster_port: None,
+            options: Vec::new(),
+        }
     }
 
     /// The unix socket.
@@ -131,6 +146,11 @@ impl Redis {
     /// The TCP port, if it was asked for. A retry at the first start may change it, a restart does not.
     pub fn port(&self) -> Option<u16> {
         self.port
+    }
+
+    /// The port for the other nodes of its cluster.
+    pub fn cluster_port(&self) -> Option<u16> {
+        self.setup.cluster_port
     }
 
     /// The password, if it asks for one.

@@ -1,10 +1,12 @@
 //! Where Redis is and how to get in. The only file that names the redis crate: it reads addresses in all their forms.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 
+use super::cluster::{self, Map, Node, Route};
 use crate::wire::{Patience, Wire};
 
 /// Where Redis is and how to get in. Cheap to clone.
@@ -13,6 +15,10 @@ pub struct Endpoint {
     /// One at least.
     servers: Vec<ConnectionInfo>,
     topology: Topology,
+    /// Who serves what in a cluster: all copies of an endpoint share what one of them learns.
+    map: Arc<Map>,
+    /// The hash slot that is wanted of a cluster.
+    slot: Option<u16>,
     /// How long connecting and logging in may take.
     pub connect_timeout: Duration,
     /// How long one read or write may take.
@@ -25,6 +31,10 @@ pub enum Topology {
     /// There is one.
     #[default]
     Direct,
+    /// Nodes of a Redis Cluster, from which the others are learnt.
+    Cluster,
+    /// Nothing: each has some of the lanes.
+    Shards,
 }
 
 /// What [`Endpoint::parse`] is given.
@@ -51,7 +61,63 @@ impl Endpoint {
         if servers.len() > 1 && address.topology == Topology::Direct {
             return Err("names several servers, and this version knows neither Sentinel nor Cluster".into());
         }
-        Ok(Self { servers, topology: address.topology, connect_timeout, timeout })
+        let topology = address.topology;
+        if topology == Topology::Cluster && servers.iter().any(|server| server.redis_settings().db() != 0) {
+            return Err("asks for a database, and a cluster has database 0 only".into());
+        }
+        Ok(Self { servers, topology, map: Arc::default(), slot: None, connect_timeout, timeout })
+    }
+
+    /// The endpoint of whoever serves this list: in a cluster that node is found at each connect, otherwise it is the same endpoint.
+    #[must_use]
+    pub fn for_list(&self, list: &str) -> Self {
+        let slot = (self.topology == Topology::Cluster).then(|| cluster::slot(list));
+        Self { slot, ..self.clone() }
+    }
+
+    /// The endpoint of the server that has this lane: with shards the lanes are dealt out to the servers in turn.
+    #[must_use]
+    pub fn for_lane(&self, lane: usize) -> Self {
+        match self.topology {
+            Topology::Shards => self.only(self.servers[lane % self.servers.len()].clone()),
+            _ => self.clone(),
+        }
+    }
+
+    /// How many servers are named.
+    pub fn servers(&self) -> usize {
+        self.servers.len()
+    }
+
+    fn only(&self, server: ConnectionInfo) -> Self {
+        Self { servers: vec![server], topology: Topology::Direct, slot: None, ..self.clone() }
+    }
+
+    /// How the list's node is found, if it has to be.
+    pub(super) fn route(&self) -> Option<Route> {
+        // Whoever asks for no list in particular is content with any node.
+        let slot = self.slot.unwrap_or(0);
+        (self.topology == Topology::Cluster).then(|| Route { map: Arc::clone(&self.map), slot })
+    }
+
+    /// Each server for itself.
+    pub(super) fn each(&self) -> impl Iterator<Item = Self> {
+        self.servers.iter().map(|server| self.only(server.clone()))
+    }
+
+    /// A node of the cluster; login and the like are those of the first seed.
+    pub(super) fn at_node(&self, node: &Node) -> Self {
+        let mut seed = self.first().clone();
+        seed = seed.set_addr(ConnectionAddr::Tcp(node.host.clone(), node.port));
+        self.only(seed)
+    }
+
+    /// Where it is, if it has a host and a port.
+    pub(super) fn node(&self) -> Option<Node> {
+        match self.first().addr() {
+            ConnectionAddr::Tcp(host, port) => Some(Node { host: host.clone(), port: *port }),
+            _ => None,
+        }
     }
 
     /// The same endpoint with these credentials; empty ones leave what an URL brought.

@@ -2,11 +2,13 @@
 //!
 //! The socket is our own: [`crate::wire`] says why.
 
+pub mod cluster;
 mod endpoint;
 
 use std::io;
 use std::time::{Duration, Instant};
 
+use self::cluster::Route;
 use crate::error::Trouble;
 use crate::push::{self, Names, NotAReply, Reply};
 use crate::wire::{Broken, Patience, Wire};
@@ -17,6 +19,8 @@ pub use self::endpoint::{Address, Endpoint, Topology};
 pub struct Link {
     wire: Wire,
     timeout: Duration,
+    /// In a cluster: the node it is connected to, and who is to hear what that says.
+    route: Option<Box<(Endpoint, Route)>>,
 }
 
 impl Link {
@@ -27,10 +31,26 @@ impl Link {
 
     /// Connects and logs in, within the endpoint's time, unless `interrupted`.
     pub fn connect_unless(endpoint: &Endpoint, interrupted: &dyn Fn() -> bool) -> Result<Self, Trouble> {
-        let patience = Patience { deadline: Instant::now() + endpoint.connect_timeout, interrupted };
-        let wire = endpoint.wire(patience).map_err(|error| away(&error))?;
-        let mut link = Self { wire, timeout: endpoint.timeout };
-        for command in endpoint.login() {
+        Self::connect_within(endpoint, Patience { deadline: Instant::now() + endpoint.connect_timeout, interrupted })
+    }
+
+    /// Connects and logs in while `patience` lasts.
+    fn connect_within(endpoint: &Endpoint, patience: Patience<'_>) -> Result<Self, Trouble> {
+        let Some(route) = endpoint.route() else { return Self::connect_to(endpoint, patience) };
+        let node = route.find(endpoint, patience)?;
+        match Self::connect_to(&node, patience) {
+            Ok(link) => Ok(Self { route: Some(Box::new((node, route))), ..link }),
+            Err(trouble) => {
+                route.unreachable();
+                Err(trouble)
+            }
+        }
+    }
+
+    fn connect_to(server: &Endpoint, patience: Patience<'_>) -> Result<Self, Trouble> {
+        let wire = server.wire(patience).map_err(|error| away(&error))?;
+        let mut link = Self { wire, timeout: server.timeout, route: None };
+        for command in server.login() {
             link.ask_within(&command.iter().map(String::as_str).collect::<Vec<_>>(), patience)?;
         }
         Ok(link)
@@ -58,12 +78,16 @@ impl Link {
 
     /// Waits for the next reply while `patience` lasts. After an error the connection is of no more use.
     pub fn receive_within(&mut self, patience: Patience<'_>) -> Result<Reply, Trouble> {
-        self.wire.receive(patience).map_err(|broken| match broken {
+        let reply = self.wire.receive(patience).map_err(|broken| match broken {
             Broken::Io(error) => away(&error),
             Broken::NotAReply(NotAReply(bytes)) => {
                 Trouble::Away { text: format!("what answers is not redis, it says {bytes}") }
             }
-        })
+        })?;
+        if let (Reply::Error { code, text }, Some(route)) = (&reply, &self.route) {
+            route.1.heard(&route.0, code, text);
+        }
+        Ok(reply)
     }
 
     /// Asks one question while nothing else is under way. An error answer is an `Err`.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::config::OutletConfig;
 use super::drainer;
 use super::plan::{Plan, State};
+use super::share::Share;
 use super::slot::{Lane, Lanes, Slot};
 use super::spool::Spool;
 use super::{Batch, Login, OnRefused};
@@ -37,6 +38,7 @@ pub(super) struct Core {
     pub config: OutletConfig,
     pub login: Login,
     pub counters: Arc<Counters>,
+    pub share: Share,
     /// Grows when all connections are to be made anew.
     pub generation: AtomicU64,
     pub stopping: AtomicBool,
@@ -86,11 +88,12 @@ pub(super) fn unix_seconds() -> u64 {
 }
 
 impl Core {
-    pub fn new(config: OutletConfig, login: Login) -> Self {
+    pub fn new(config: OutletConfig, login: Login, share: Share) -> Self {
         Self {
             config,
             login,
-            counters: Arc::default(),
+            counters: Arc::clone(&share.counters),
+            share,
             generation: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             stopped: AtomicU64::new(0),
@@ -259,7 +262,7 @@ impl Core {
     /// Something went wrong with Redis.
     pub fn trouble(&self, trouble: &Trouble) {
         add(&self.counters.retries, 1);
-        self.counters.connected.store(0, Relaxed);
+        self.share.set_connected(false);
         let mut telling = lock(&self.telling);
         let stopped = trouble.disposition() == Disposition::StopLane;
         if stopped {
@@ -285,10 +288,10 @@ impl Core {
 
     /// Redis has taken a push, or answers after it did not.
     pub fn well(&self) {
-        if !self.troubled.load(Relaxed) && self.counters.connected.load(Relaxed) == 1 {
+        if !self.troubled.load(Relaxed) && self.share.is_connected() {
             return;
         }
-        self.counters.connected.store(1, Relaxed);
+        self.share.set_connected(true);
         self.troubled.store(false, Relaxed);
         let mut telling = lock(&self.telling);
         telling.health.connected = true;

@@ -13,7 +13,6 @@ use super::push::{Sender, Setback};
 use super::slot::Lanes;
 use super::spool::Spool;
 use super::{Batch, Target};
-use crate::counters::set;
 use crate::fault::{self, Place};
 use crate::journal::frame::{self, Malformed};
 use crate::journal::{Journal, Lsn, Reader};
@@ -283,9 +282,7 @@ impl Drainer {
     }
 
     fn gauges(&self, spool: &Spool) {
-        let counters = &self.core.counters;
-        set(&counters.spool_bytes, spool.journal.bytes());
-        set(&counters.oldest_unpushed_milliseconds, spool.age().as_millis() as u64);
+        self.core.share.set_spool(spool.journal.bytes(), spool.age().as_millis() as u64);
     }
 }
 

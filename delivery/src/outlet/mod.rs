@@ -45,10 +45,12 @@
 mod config;
 mod core;
 mod drainer;
+mod fan;
 mod memory;
 mod plan;
 mod port;
 mod push;
+mod share;
 mod slot;
 mod spool;
 mod switch;
@@ -64,12 +66,14 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use self::core::{Core, lock};
 use self::drainer::Drainer;
+use self::share::Share;
 use crate::counters::Counters;
 use crate::link::Endpoint;
 use crate::position::Epoch;
 
 pub use self::config::{OnRefused, OutletConfig, OutletError};
 pub use self::core::Health;
+pub use self::fan::{Fan, FanWorker, NodeLogin};
 pub use self::worker::Worker;
 
 /// Where Redis is and how to get in; asked at each connect, so that a password file is read again.
@@ -130,8 +134,13 @@ const FAREWELL: Duration = Duration::from_millis(900);
 impl Outlet {
     /// Checks the configuration. Opens nothing: the host may fork before [`start`](Self::start).
     pub fn new(config: OutletConfig, login: Login) -> Result<Arc<Self>, OutletError> {
+        Self::one_of_several(config, login, Share::alone())
+    }
+
+    /// The same for one that counts together with others.
+    fn one_of_several(config: OutletConfig, login: Login, share: Share) -> Result<Arc<Self>, OutletError> {
         config.check()?;
-        Ok(Arc::new(Self { core: Arc::new(Core::new(config, login)), drainer: Mutex::default() }))
+        Ok(Arc::new(Self { core: Arc::new(Core::new(config, login, share)), drainer: Mutex::default() }))
     }
 
     /// Opens the spool and starts the thread that drains it. May be called again, and by several threads. The thread has the signal
@@ -178,8 +187,7 @@ impl Outlet {
 
     /// Ends everything that runs. Within a second, whatever Redis does. What is in the spool stays there for the next life.
     pub fn stop(&self) {
-        self.core.stopping.store(true, Relaxed);
-        self.core.nudge();
+        self.ask_to_stop();
         let Some(Drain { thread, ended }) = lock(&self.drainer).take() else { return };
         match ended.recv_timeout(FAREWELL) {
             Err(RecvTimeoutError::Timeout) => log::warn!("{}: the drainer does not end", self.core.config.name),
@@ -189,6 +197,12 @@ impl Outlet {
                 }
             }
         }
+    }
+
+    /// Everything that runs is told to end; nobody is waited for.
+    fn ask_to_stop(&self) {
+        self.core.stopping.store(true, Relaxed);
+        self.core.nudge();
     }
 
     /// Records that wait in the spool; `None` if it is not open.

@@ -91,6 +91,11 @@ impl Port {
         self.link.is_some()
     }
 
+    /// True if a push may be sent at once.
+    pub fn is_ready(&self, core: &Core) -> bool {
+        self.link.is_some() && self.rehearsed && self.generation == core.generation.load(Relaxed)
+    }
+
     /// True if nothing forbids an attempt.
     pub fn is_due(&self, now: Instant) -> bool {
         self.due.is_none_or(|due| now >= due)

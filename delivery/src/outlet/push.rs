@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Batch;
 use super::core::Core;
@@ -13,7 +13,7 @@ use super::plan::{Chunk, Plan, State};
 use super::port::{Closed, Port, cursors};
 use super::slot::{Lane, Lanes, Slot};
 use crate::counters::{add, set};
-use crate::error::{Disposition, Trouble};
+use crate::error::{Disposition, Redirect, Trouble};
 use crate::fault::{self, Place};
 use crate::link::Link;
 use crate::position::Position;
@@ -26,6 +26,10 @@ const SEND_BYTES: usize = 64 << 10;
 const KEPT_BYTES: usize = 4 << 20;
 /// How often a batch that is overtaken, by its own late writes or by somebody who uses the same cursor, is sent again at once.
 const ROUNDS: usize = 8;
+/// How often a cluster may send a batch to another node at once.
+const HOPS: u32 = 8;
+/// How long to wait for a slot of a cluster that is being moved, before the next look.
+const MOVING: Duration = Duration::from_millis(5);
 
 /// Why not everything is settled.
 #[derive(Debug)]
@@ -64,6 +68,8 @@ pub(super) struct Sender {
     pub refusal: Option<Trouble>,
     /// Redis closed the connection because a record is too large.
     shut: bool,
+    /// The open chunks were sent, with this outcome, and no answer was read.
+    launched: Option<Result<(), Trouble>>,
     /// It drains the spool: a later epoch in a cursor means that an earlier life was here and got further.
     drains: bool,
 }
@@ -92,10 +98,11 @@ impl Sender {
         patience: Patience<'_>,
     ) -> Result<(), Setback> {
         self.refusal = None;
-        if core.is_stopped() {
+        if core.is_stopped() && self.launched.is_none() {
             return Err(Setback::NotYet);
         }
         let mut cut = false;
+        let mut hops = 0;
         let mut rounds = 0;
         while rounds < ROUNDS {
             let had_link = self.port.is_open();
@@ -113,6 +120,11 @@ impl Sender {
                 }
                 Ok(()) => {}
                 Err(Setback::NotYet) => return Err(Setback::NotYet),
+                Err(Setback::Trouble(trouble)) if hops < HOPS && self.follow(&trouble, patience) => {
+                    // Waiting for a slot that is being moved is bounded by the patience.
+                    hops += u32::from(trouble.redirect() == Some(Redirect::Moved));
+                    rounds = rounds.min(1);
+                }
                 Err(Setback::Trouble(trouble)) => {
                     // A connection that was good before may have been closed for lying idle: one more attempt, at once.
                     let again = had_link && !cut && matches!(trouble, Trouble::Away { .. }) && !is_over(patience);
@@ -135,7 +147,30 @@ impl Sender {
         Err(trouble.into())
     }
 
-    /// Sends all open chunks once and reads the answers.
+    /// A cluster serves the list elsewhere, or is moving it: the next round may follow at once. Nothing of the push was kept.
+    fn follow(&mut self, trouble: &Trouble, patience: Patience<'_>) -> bool {
+        let Some(redirect) = trouble.redirect() else { return false };
+        if is_over(patience) {
+            return false;
+        }
+        self.port.hurry();
+        if redirect == Redirect::Wait {
+            std::thread::sleep(MOVING);
+        }
+        true
+    }
+
+    /// Sends all open chunks to a connection that is there, if nothing has to be known before, and leaves the answers to
+    /// [`push`](Self::push), which has to follow.
+    pub fn launch(&mut self, core: &Core, lanes: &mut Lanes, plan: &Plan, batch: &impl Batch, patience: Patience<'_>) {
+        let open = || plan.chunks.iter().filter(|chunk| chunk.state == State::Open);
+        let known = |chunk: &Chunk| lanes[chunk.lane].known && lanes[chunk.lane].names.is_ok();
+        if !core.is_stopped() && self.port.is_ready(core) && open().all(known) {
+            self.launched = Some(self.send(core, lanes, plan, batch, patience));
+        }
+    }
+
+    /// Sends all open chunks once, unless that was done, and reads the answers.
     fn round(
         &mut self,
         core: &Core,
@@ -145,20 +180,15 @@ impl Sender {
         again: bool,
         patience: Patience<'_>,
     ) -> Result<(), Setback> {
-        loop {
-            let Some((lane, names)) = first_names(core, lanes, plan, &mut self.refusal) else { return Ok(()) };
-            match self.port.open(core, names, patience) {
-                Ok(_) => break,
-                Err(Closed::Forbidden(trouble)) => self.refusal = Some(forbid(core, lanes, plan, lane, trouble)),
-                Err(closed) => return Err(closed.into()),
+        let sent = match self.launched.take() {
+            Some(sent) => sent,
+            None => {
+                if !self.ready(core, lanes, plan, again, patience)? {
+                    return Ok(());
+                }
+                self.send(core, lanes, plan, batch, patience)
             }
-        }
-        let link = self.port.link().ok_or_else(closed)?;
-        if let Err(trouble) = place(core, link, &mut self.out, lanes, plan, (again, self.drains), patience) {
-            self.port.close();
-            return Err(trouble.into());
-        }
-        let sent = self.send(core, lanes, plan, batch, patience);
+        };
         let read = self.read(core, lanes, plan, patience);
         self.out.clear();
         self.out.shrink_to(KEPT_BYTES);
@@ -181,6 +211,33 @@ impl Sender {
             add(&core.counters.unknown_outcome, doubt);
         }
         Ok(gone?)
+    }
+
+    /// Makes the connection and reads the cursors that are to be known. False if nothing is left to push.
+    fn ready(
+        &mut self,
+        core: &Core,
+        lanes: &mut Lanes,
+        plan: &mut Plan,
+        again: bool,
+        patience: Patience<'_>,
+    ) -> Result<bool, Setback> {
+        loop {
+            let Some((lane, names)) = first_names(core, lanes, plan, &mut self.refusal) else { return Ok(false) };
+            match self.port.open(core, names, patience) {
+                Ok(_) => break,
+                Err(Closed::Forbidden(trouble)) => self.refusal = Some(forbid(core, lanes, plan, lane, trouble)),
+                Err(closed) => return Err(closed.into()),
+            }
+        }
+        let link = self.port.link().ok_or_else(closed)?;
+        if let Err(trouble) = place(core, link, &mut self.out, lanes, plan, (again, self.drains), patience) {
+            if !keeps_connection(&trouble) {
+                self.port.close();
+            }
+            return Err(trouble.into());
+        }
+        Ok(true)
     }
 
     fn send(
@@ -275,6 +332,9 @@ impl Sender {
             if let Err(trouble) = moved {
                 if !keeps_connection(&trouble) {
                     self.port.close();
+                }
+                if self.follow(&trouble, patience) {
+                    continue;
                 }
                 self.port.failed();
                 core.trouble(&trouble);
@@ -477,7 +537,7 @@ pub(super) fn is_poison(trouble: &Trouble) -> bool {
 /// Errors that are about Redis' state and not about this connection.
 fn keeps_connection(trouble: &Trouble) -> bool {
     matches!(trouble, Trouble::Answered { code, .. }
-        if ["OOM", "MISCONF", "BUSY", "NOREPLICAS", "TRYAGAIN"].contains(&code.as_str()))
+        if ["OOM", "MISCONF", "BUSY", "NOREPLICAS", "TRYAGAIN", "ASK"].contains(&code.as_str()))
 }
 
 /// A record is larger than Redis' `proto-max-bulk-len`: it says so and closes the connection.

@@ -27,6 +27,8 @@ const HANDOVER: Duration = Duration::from_millis(100);
 /// A spool that took nothing is said to be well again after this time, or when it takes something.
 const VAIN: Duration = Duration::from_secs(1);
 
+mod launch;
+
 /// One thread of the host that hands in batches. It holds a slot while it lives.
 pub struct Worker {
     core: Arc<Core>,
@@ -42,6 +44,8 @@ pub struct Worker {
     vain: Option<Instant>,
     /// When the spool last took nothing.
     spool_failed: Option<Instant>,
+    /// The pushes of the batch are on their way: see [`launch`](Self::launch).
+    launched: bool,
 }
 
 impl Worker {
@@ -57,6 +61,7 @@ impl Worker {
             later: None,
             vain: None,
             spool_failed: None,
+            launched: false,
         }
     }
 
@@ -171,6 +176,7 @@ impl Worker {
         if std::mem::replace(&mut slot.open, true) {
             // The last commit ended in a panic.
             self.sender = Sender::default();
+            self.launched = false;
             slot.lanes.forget_tips();
         }
         let generation = core.generation.load(Relaxed);
@@ -238,7 +244,16 @@ impl Worker {
 
     /// `None`: turned away only to keep the order.
     fn attempt(&mut self, core: &Core, batch: &impl Batch, patience: Patience<'_>) -> Option<Outcome> {
-        let slot = self.slot.as_mut()?;
+        match self.prepare(core, batch, patience) {
+            Recall::Known => self.carry_out(core, batch, patience),
+            Recall::Wait => None,
+            Recall::Unknown => Some(Outcome::Later),
+        }
+    }
+
+    /// Plans what is to be pushed of the batch.
+    fn prepare(&mut self, core: &Core, batch: &impl Batch, patience: Patience<'_>) -> Recall {
+        let Some(slot) = self.slot.as_mut() else { return Recall::Unknown };
         // Only records in doubt are remembered by their place in the table.
         slot.lanes.begin(slot.memory.is_in_doubt());
         self.entries.clear();
@@ -250,14 +265,14 @@ impl Worker {
         if slot.memory.is_empty() {
             add(&core.counters.received, batch.len() as u64);
         } else {
-            match self.recall(core, batch, patience) {
-                // What was in doubt is known now.
-                Recall::Known => core.adopt_epoch(self.slot.as_mut()?),
-                Recall::Wait => return None,
-                Recall::Unknown => return Some(Outcome::Later),
+            let recall = self.recall(core, batch, patience);
+            if !matches!(recall, Recall::Known) {
+                return recall;
             }
         }
-        let slot = self.slot.as_mut()?;
+        let Some(slot) = self.slot.as_mut() else { return Recall::Unknown };
+        // What was in doubt is known now.
+        core.adopt_epoch(slot);
         for index in 0..batch.len() {
             if self.entries.get(index).is_some_and(|entry| entry.fate.is_done()) {
                 continue;
@@ -272,6 +287,12 @@ impl Worker {
         }
         let bounds = Bounds { records: core.config.chunk_records, bytes: core.config.chunk_bytes };
         self.plan.cut(bounds, |records| slot.numbers(records), |index| batch.record(index).len());
+        Recall::Known
+    }
+
+    /// Brings away what was planned.
+    fn carry_out(&mut self, core: &Core, batch: &impl Batch, patience: Patience<'_>) -> Option<Outcome> {
+        let slot = self.slot.as_ref()?;
         // A spool that was opened while records of an earlier epoch are in doubt is not ours yet.
         let spool = core.spool().filter(|spool| spool.journal.epoch() == slot.epoch).cloned();
         self.bring(core, spool, batch, patience);
@@ -288,7 +309,7 @@ impl Worker {
 
     /// What is planned into Redis, or what is left of it into the spool. What is refused may be parked.
     fn bring(&mut self, core: &Core, spool: Option<Arc<Spool>>, batch: &impl Batch, patience: Patience<'_>) {
-        if self.may_push(spool.as_deref(), patience) {
+        if std::mem::take(&mut self.launched) || self.may_push(spool.as_deref(), patience) {
             let Some(slot) = self.slot.as_mut() else { return };
             let pushed = self.sender.push(core, &mut slot.lanes, &mut self.plan, batch, patience);
             if pushed.is_ok() && self.plan.is_settled() {

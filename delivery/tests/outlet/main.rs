@@ -2,6 +2,7 @@
 //! however the host hands a batch in again. Needs redis-server on the path and fails without it.
 
 mod direct;
+mod fan;
 mod later;
 #[path = "../push/server.rs"]
 #[expect(dead_code, reason = "shared with other tests")]
