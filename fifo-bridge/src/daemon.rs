@@ -18,7 +18,7 @@ use crate::batcher::Batcher;
 use crate::cli::Source;
 use crate::drainer::Drainer;
 use crate::fifo::{Fifo, FifoError};
-use crate::pusher::Pusher;
+use crate::pusher::LanePusher;
 use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::{logger, metrics, status};
@@ -89,7 +89,7 @@ impl Bridge {
         let (current, _) = shared.settings();
         let batcher = Batcher::new(&spool, letters, Arc::clone(&shared.counters), &current, first);
         let drainer = Drainer::new(fifo, fifo_settings, writer, Arc::clone(&shared));
-        let pusher = Pusher::new(Arc::clone(&shared), batcher, first);
+        let pusher = LanePusher::new(Arc::clone(&shared), batcher, first);
         let drainer = spawn("drainer", move || drainer.run())?;
         let pusher = spawn("pusher", move || pusher.run())?;
         if let Some(server) = listener {

@@ -15,7 +15,7 @@ use delivery::spool::{Spool, SpoolError, Sync, inspect};
 use super::{Store, told};
 use crate::batcher::Batcher;
 use crate::check;
-use crate::pusher::Pusher;
+use crate::pusher::LanePusher;
 use crate::settings::Settings;
 use crate::shared::Shared;
 
@@ -102,7 +102,7 @@ fn stream(settings: Settings, last: Position) -> anyhow::Result<u64> {
     let shared = Arc::new(Shared::new(settings, Arc::clone(&spool))?);
     let (current, _) = shared.settings();
     let batcher = Batcher::new(&spool, letters, Arc::clone(&shared.counters), &current, first);
-    let pusher = Pusher::new(Arc::clone(&shared), batcher, first);
+    let pusher = LanePusher::new(Arc::clone(&shared), batcher, first);
     let pushing = std::thread::Builder::new().name("pusher".into()).spawn(move || pusher.run())?;
     let outcome = loop {
         let health = shared.health();

@@ -1,0 +1,122 @@
+//! The thread that brings one lane of the spool into its Redis list.
+//!
+//! It keeps several batches under way and never decides whether a push ran: on any refusal, error or lost connection it forgets what is
+//! under way, connects again, reads the cursor and goes on from there.
+//!
+//! `connect` gets a connection and finds the place to go on, `serve` pushes, `trouble` is what happens when something goes wrong.
+
+mod connect;
+mod serve;
+mod trouble;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use delivery::lane::Lane;
+use delivery::position::Position;
+use delivery::push::Names;
+use delivery::resume::Lost;
+use delivery::retry::Backoff;
+
+use crate::batcher::{Batch, Batcher};
+use crate::settings::Settings;
+use crate::shared::Shared;
+
+/// How long the pusher sleeps when there is nothing to do.
+const IDLE: Duration = Duration::from_secs(1);
+/// How long a stop may go on pushing what is in the spool.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Spool to Redis: one lane.
+pub struct LanePusher {
+    shared: Arc<Shared>,
+    settings: Arc<Settings>,
+    generation: u64,
+    /// The lane's list and cursor.
+    names: Names,
+    batcher: Batcher,
+    lane: Lane,
+    /// Records of the batches under way, for the number of replies to each.
+    under_way: VecDeque<usize>,
+    /// Packed commands that were not sent yet.
+    out: Vec<u8>,
+    /// A batch whose commands are the last in `out`, while the lane has no room for it.
+    staged: Option<Batch>,
+    backoff: Backoff,
+    connections: u64,
+    /// Redis has confirmed the lane's position, by its cursor or by an answer.
+    confirmed: bool,
+    /// Only a push that is taken ends the trouble.
+    needs_proof: bool,
+    /// Only a batch that is packed ends the trouble.
+    held: bool,
+    /// The next batch goes to the dead letters: Redis refused it.
+    park: bool,
+    /// The class of the trouble that was last logged.
+    said: Option<String>,
+    lost_said: Option<(Lost, Instant)>,
+    policy_said: Option<String>,
+    down_since: Option<Instant>,
+    kept_house: Instant,
+}
+
+impl LanePusher {
+    /// A pusher that is about to start.
+    pub fn new(shared: Arc<Shared>, batcher: Batcher, at: Position) -> Self {
+        let (settings, generation) = shared.settings();
+        let names = settings.names.clone();
+        let lane = Lane::new(at, settings.file.queue.in_flight);
+        Self {
+            shared,
+            settings,
+            generation,
+            names,
+            batcher,
+            lane,
+            under_way: VecDeque::new(),
+            out: Vec::new(),
+            staged: None,
+            backoff: Backoff::default(),
+            connections: 0,
+            confirmed: false,
+            needs_proof: false,
+            held: false,
+            park: false,
+            said: None,
+            lost_said: None,
+            policy_said: None,
+            down_since: None,
+            kept_house: Instant::now(),
+        }
+    }
+
+    /// Works until it is told to stop and has pushed what there is, or cannot.
+    pub fn run(mut self) {
+        let mut farewell: Option<Instant> = None;
+        loop {
+            if self.shared.stopping() {
+                let until = *farewell.get_or_insert_with(|| Instant::now() + FAREWELL);
+                if Instant::now() >= until || self.shared.health().stopped {
+                    break;
+                }
+            }
+            let setback = match self.connect() {
+                Ok(mut link) => match self.serve(&mut link, farewell) {
+                    Ok(()) => break,
+                    Err(setback) => setback,
+                },
+                Err(setback) => setback,
+            };
+            self.suffer(setback);
+            if self.shared.stopping() && self.down_since.is_some() {
+                // Everything is safe in the spool; the next start brings it.
+                break;
+            }
+        }
+        self.keep_house(Instant::now());
+        if let Err(error) = self.shared.spool.write_mark() {
+            log::warn!("{}", crate::chain(&error));
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! What happens when something goes wrong: said once, counted, waited for.
+
+use std::time::{Duration, Instant};
+
+use delivery::counters::add;
+use delivery::error::{Disposition, Trouble};
+
+use super::{IDLE, LanePusher};
+use crate::batcher::Hold;
+
+/// Why the pusher has no connection, or loses it.
+pub(super) enum Setback {
+    /// Redis.
+    Redis(Trouble),
+    /// Somebody else's batch came first: ours from before, still in a buffer, or another producer's.
+    Overtaken,
+    /// The cursor is lost, and the settings say to stop.
+    CursorLost,
+    /// The spool or the dead letters.
+    Hold(Hold),
+    /// New settings.
+    Reloaded,
+}
+
+impl LanePusher {
+    /// The connection is gone, or never was: says so once, counts, and waits.
+    pub(super) fn suffer(&mut self, setback: Setback) {
+        // What broke under a push is only mended when a push succeeds; what broke at the login, when the login does.
+        self.needs_proof |= !self.under_way.is_empty();
+        self.under_way.clear();
+        self.out.clear();
+        self.staged = None;
+        let doubt = self.lane.lost();
+        let trouble = match setback {
+            Setback::Reloaded => return,
+            Setback::Overtaken => {
+                // Not a failure, unless it happens again and again.
+                add(&self.shared.counters.retries, 1);
+                let pause = self.backoff.failed(fastrand::f64());
+                return self.pause(if self.backoff.failures() > 1 { pause } else { Duration::ZERO });
+            }
+            Setback::CursorLost => {
+                return self.stand_still("queue.on-lost-cursor is stop: nothing is pushed until SIGHUP");
+            }
+            Setback::Hold(hold) => {
+                self.held = true;
+                let text = crate::chain(&hold);
+                self.say("hold", log::Level::Error, &format!("nothing is pushed, nothing is lost: {text}"));
+                self.shared.note_health(|health| {
+                    health.connected = false;
+                    health.last_error = text;
+                    health.last_error_time = crate::unix_seconds();
+                });
+                let pause = self.backoff.failed(fastrand::f64());
+                return self.pause(pause);
+            }
+            Setback::Redis(trouble) => trouble,
+        };
+        add(&self.shared.counters.retries, 1);
+        if matches!(trouble, Trouble::Away { .. }) {
+            add(&self.shared.counters.unknown_outcome, doubt);
+        }
+        self.down_since.get_or_insert_with(Instant::now);
+        self.shared.note_health(|health| {
+            health.connected = false;
+            health.last_error = trouble.to_string();
+            health.last_error_time = crate::unix_seconds();
+        });
+        match trouble.disposition() {
+            Disposition::RetryLater => {
+                let text =
+                    format!("redis at {} takes nothing, records wait in the spool: {trouble}", self.settings.endpoint);
+                self.say(trouble.class(), log::Level::Warn, &text);
+            }
+            Disposition::Poison => {
+                let fate =
+                    if self.settings.park_refused() { "they become dead letters" } else { "they wait in the spool" };
+                let text = format!("redis takes no records into {:?}, {fate}: {trouble}", self.names.list);
+                self.say(trouble.class(), log::Level::Error, &text);
+                self.park = self.settings.park_refused();
+                if self.park {
+                    return;
+                }
+            }
+            Disposition::StopLane => {
+                return self.stand_still(&format!("{trouble}: nothing is pushed until SIGHUP or a restart"));
+            }
+        }
+        let pause = self.backoff.failed(fastrand::f64());
+        self.pause(pause);
+    }
+
+    /// A person is needed. Records go on into the spool meanwhile.
+    fn stand_still(&mut self, why: &str) {
+        self.say("stopped", log::Level::Error, why);
+        self.shared.note_health(|health| {
+            health.connected = false;
+            health.stopped = true;
+            why.clone_into(&mut health.last_error);
+            health.last_error_time = crate::unix_seconds();
+        });
+        while !self.shared.stopping() && !self.shared.reloaded_since(self.generation) {
+            self.pause(IDLE);
+        }
+    }
+
+    pub(super) fn pause(&mut self, pause: Duration) {
+        self.shared.counters.connected.store(0, std::sync::atomic::Ordering::Relaxed);
+        let until = Instant::now() + pause;
+        loop {
+            self.shared.pusher_beat();
+            self.gauges(Instant::now());
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.shared.stopping() || self.shared.reloaded_since(self.generation) {
+                return;
+            }
+            self.shared.stop_wait(left.min(Duration::from_millis(200)));
+        }
+    }
+
+    /// One line per change of the situation.
+    pub(super) fn say(&mut self, class: &str, level: log::Level, text: &str) {
+        if self.said.as_deref() != Some(class) {
+            log::log!(level, "{text}");
+            self.said = Some(class.to_owned());
+        }
+    }
+
+    /// A batch could be packed: whatever kept the spool or the dead letters from being used is over.
+    pub(super) fn released(&mut self) {
+        if std::mem::take(&mut self.held) {
+            if self.said.as_deref() == Some("hold") {
+                self.said = None;
+                log::info!("records are pushed again");
+            }
+            if !self.needs_proof {
+                self.recovered();
+            }
+        }
+    }
+
+    pub(super) fn recovered(&mut self) {
+        let failures = self.backoff.succeeded();
+        self.shared.counters.connected.store(1, std::sync::atomic::Ordering::Relaxed);
+        self.shared.note_health(|health| {
+            health.connected = true;
+            health.stopped = false;
+        });
+        // A reload in between makes the trouble be told anew, if it stays.
+        if self.said.take().is_some() || self.down_since.is_some() {
+            let away = self.down_since.take().map_or(0.0, |since| since.elapsed().as_secs_f64());
+            log::info!("redis at {} is back after {away:.1} s and {failures} attempts", self.settings.endpoint);
+        } else if self.connections == 1 {
+            log::info!("connected to redis at {}, list {:?}", self.settings.endpoint, self.names.list);
+        }
+        self.down_since = None;
+    }
+}
