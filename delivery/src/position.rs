@@ -4,7 +4,7 @@ use std::fmt;
 
 /// One unbroken run of a stream. Offsets mean something only within it. A later epoch is greater:
 /// the upper half is the second in which it was opened. The lower half is chance, drawn once for all epochs of one spool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(pub u64);
 
 impl Epoch {

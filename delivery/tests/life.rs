@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use delivery::lane::Lane;
 use delivery::position::{Epoch, Position};
 use delivery::resume::{Resume, resume};
-use delivery::spool::{Read, Reader, Spool, SpoolConfig, Summer, Sync, Writer};
+use delivery::spool::{Lanes, Read, Reader, Spool, SpoolConfig, Summer, Sync, Writer};
 use proptest::prelude::*;
 
 /// One record: where it stands.
@@ -84,6 +84,7 @@ fn config(folder: &Path) -> SpoolConfig {
         sync: Sync::Never,
         retention_bytes: 1 << 30,
         retention: Duration::from_secs(1_000_000),
+        lanes: Lanes::default(),
     }
 }
 
@@ -117,7 +118,7 @@ impl Bridge {
                 Resume::Continue(at) | Resume::Rewound(at) => at,
                 Resume::Lost(..) => panic!("{decided:?} with the cursor {}", String::from_utf8_lossy(&redis.cursor)),
             };
-            if self.spool.hold_from(at) {
+            if self.spool.hold_from(0, at) {
                 break at;
             }
         };
@@ -152,7 +153,7 @@ impl Bridge {
         let Some(push) = self.under_way.pop_front() else { return };
         if redis.execute(&push) {
             self.lane.taken(Instant::now());
-            self.spool.release(self.lane.acked(), Instant::now()).expect("release");
+            self.spool.release(0, self.lane.acked(), Instant::now()).expect("release");
         } else {
             self.disconnect(redis, 0);
         }

@@ -12,7 +12,7 @@ use crate::position::Epoch;
 /// Where the kernel says which run of the machine this is.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// Files of ours that are no segments.
-const OURS: [&str; 5] = ["acked", "boot", "lock", "dead-letters.jsonl", "status.sock"];
+const OURS: [&str; 7] = ["acked", "boot", "lanes", "lanes.new", "lock", "dead-letters.jsonl", "status.sock"];
 
 pub(super) struct Opened {
     pub folder: File,

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use super::lanes::{Lanes, Noted};
 use super::sums::Sums;
 use super::{Segment, SpoolError, folder, mark};
 use crate::position::Position;
@@ -18,6 +19,9 @@ pub struct Inspection {
     segments: Vec<Segment>,
     foreign: Vec<String>,
     acked: Option<Position>,
+    /// The same for each lane.
+    each: Vec<Option<Position>>,
+    lanes: Lanes,
     _lock: File,
 }
 
@@ -43,8 +47,18 @@ impl Inspection {
     /// Takes the lock of `directory` and looks at what is there.
     pub fn open(directory: &Path) -> Result<Self, SpoolError> {
         let lock = folder::lock(directory)?;
-        let (segments, foreign) = folder::list(directory)?;
-        Ok(Self { directory: directory.to_owned(), segments, foreign, acked: mark::read(directory), _lock: lock })
+        let (mut segments, foreign) = folder::list(directory)?;
+        let noted = Noted::read(directory)?;
+        // What is older waits for nobody, if it is still there.
+        segments.retain(|segment| segment.epoch >= noted.epoch);
+        let now = |acked: &Position| acked.epoch >= noted.epoch;
+        let lines = mark::read(directory);
+        let acked = lines.first().copied().flatten().filter(now);
+        let each = match noted.lanes.count {
+            1 => vec![acked],
+            count => (1..=count).map(|lane| lines.get(lane).copied().flatten().filter(now)).collect(),
+        };
+        Ok(Self { directory: directory.to_owned(), segments, foreign, acked, each, lanes: noted.lanes, _lock: lock })
     }
 
     /// True if there is a stream in `directory`, as far as the names tell.
@@ -52,9 +66,19 @@ impl Inspection {
         Ok(!folder::list(directory)?.0.is_empty() || directory.join("acked").exists())
     }
 
-    /// The furthest position that Redis had confirmed, as far as it was noted.
+    /// Up to here Redis had everything, as far as it was noted.
     pub fn acked(&self) -> Option<Position> {
         self.acked
+    }
+
+    /// The same for each lane.
+    pub fn acked_of_each(&self) -> &[Option<Position>] {
+        &self.each
+    }
+
+    /// By what the stream is split.
+    pub fn lanes(&self) -> &Lanes {
+        &self.lanes
     }
 
     /// Where each segment begins, and its bytes.
@@ -69,12 +93,7 @@ impl Inspection {
 
     /// Bytes behind the confirmed position.
     pub fn waiting(&self) -> u64 {
-        let after = |s: &Segment| match self.acked {
-            Some(acked) if s.last() <= acked => 0,
-            Some(acked) if s.epoch == acked.epoch => s.end - acked.offset.clamp(s.start, s.end),
-            _ => s.bytes(),
-        };
-        self.segments.iter().map(after).sum()
+        self.segments.iter().map(|segment| segment.bytes_after(self.acked)).sum()
     }
 
     /// Names that are not ours.

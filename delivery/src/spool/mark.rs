@@ -1,55 +1,86 @@
-//! The file `acked`: the furthest position that Redis has confirmed, as far as it was noted.
+//! The file `acked`: the furthest positions that Redis has confirmed, as far as they were noted.
 //!
-//! It may lag. Nothing depends on it while Redis has the cursor; without the cursor it says where to go on.
+//! It may lag. Nothing depends on it while Redis has the cursors; without a cursor it says where to go on.
+//!
+//! One lane has one line. Several have a line each, behind the one that says what all of them have.
 
 use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use super::SpoolError;
-use crate::position::Position;
+use super::{SpoolError, least};
+use crate::position::{Epoch, Position};
 
-/// One line of fixed length, so that one write replaces it whole.
+/// A line of fixed length, so that one write replaces it whole.
 const LINE_BYTES: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Mark {
     file: File,
     path: PathBuf,
+    /// What was in the file when it was opened.
+    found: Vec<Option<Position>>,
 }
 
-/// Reads the mark in `folder` without touching it.
-pub(super) fn read(folder: &Path) -> Option<Position> {
-    parse(&std::fs::read(folder.join("acked")).ok()?)
+/// Reads the mark in `folder` without touching it: its lines.
+pub(super) fn read(folder: &Path) -> Vec<Option<Position>> {
+    lines(&std::fs::read(folder.join("acked")).unwrap_or_default())
 }
 
 impl Mark {
-    /// Opens or creates the file in `folder`; a damaged line counts as none.
-    pub fn open(folder: &Path) -> Result<(Self, Option<Position>), SpoolError> {
+    /// Opens or creates the file in `folder`; a damaged line counts as none. Returns the position of each of so many lanes, too.
+    pub fn open(folder: &Path, count: usize) -> Result<(Self, Vec<Option<Position>>), SpoolError> {
         let path = folder.join("acked");
         let open = File::options().read(true).write(true).create(true).truncate(false).open(&path);
         let mut file = open.map_err(SpoolError::io("cannot keep its mark in", &path))?;
-        let mut line = Vec::new();
+        let mut bytes = Vec::new();
         file.by_ref()
-            .take(LINE_BYTES as u64)
-            .read_to_end(&mut line)
+            .take((LINE_BYTES * (count.max(LANES_LOOKED_AT) + 1)) as u64)
+            .read_to_end(&mut bytes)
             .map_err(SpoolError::io("cannot read its mark in", &path))?;
-        let acked = parse(&line);
-        if acked.is_none() && !line.is_empty() {
+        let found = lines(&bytes);
+        let empty = |line: &[u8]| line.trim_ascii().is_empty();
+        if bytes.chunks(LINE_BYTES).zip(&found).any(|(line, found)| found.is_none() && !empty(line)) {
             log::warn!("the spool's mark {} is damaged and ignored; redis has the cursor", path.display());
         }
-        Ok((Self { file, path }, acked))
+        let first = usize::from(count > 1);
+        let acked = (first..first + count).map(|line| found.get(line).copied().flatten()).collect();
+        Ok((Self { file, path, found }, acked))
     }
 
-    pub fn write(&self, acked: Position) -> Result<(), SpoolError> {
-        self.file.write_all_at(&render(acked), 0).map_err(SpoolError::io("cannot write its mark", &self.path))
+    /// What all lanes of then had.
+    pub fn least(&self) -> Option<Position> {
+        self.found.first().copied().flatten()
+    }
+
+    /// The latest epoch that it names.
+    pub fn latest_epoch(&self) -> Option<Epoch> {
+        self.found.iter().flatten().map(|acked| acked.epoch).max()
+    }
+
+    pub fn write(&self, acked: &[Option<Position>]) -> Result<(), SpoolError> {
+        let all = least(acked.iter().copied());
+        let each = if acked.len() > 1 { acked } else { &[] };
+        let bytes: Vec<u8> = std::iter::once(&all).chain(each).flat_map(|acked| render(*acked)).collect();
+        self.file.write_all_at(&bytes, 0).map_err(SpoolError::io("cannot write its mark", &self.path))
     }
 }
 
-fn render(acked: Position) -> Vec<u8> {
-    let text = acked.to_string();
-    let mut line = format!("{text} {:08x}", crc32c::crc32c(text.as_bytes())).into_bytes();
+/// So many lines are read at least: an earlier life may have had more lanes.
+const LANES_LOOKED_AT: usize = 1024;
+
+fn lines(bytes: &[u8]) -> Vec<Option<Position>> {
+    bytes.chunks(LINE_BYTES).map(parse).collect()
+}
+
+/// Blank if there is none.
+fn render(acked: Option<Position>) -> Vec<u8> {
+    let mut line = Vec::new();
+    if let Some(acked) = acked {
+        let text = acked.to_string();
+        line = format!("{text} {:08x}", crc32c::crc32c(text.as_bytes())).into_bytes();
+    }
     line.resize(LINE_BYTES - 1, b' ');
     line.push(b'\n');
     line
@@ -75,7 +106,7 @@ mod tests {
     #[test]
     fn a_mark_survives_and_every_flipped_bit_is_seen() {
         let acked = Position { epoch: Epoch(u64::MAX), offset: u64::MAX };
-        let line = render(acked);
+        let line = render(Some(acked));
         assert_eq!(line.len(), LINE_BYTES);
         assert_eq!(parse(&line), Some(acked));
         let used = line.trim_ascii_end().len();
@@ -88,5 +119,6 @@ mod tests {
         for cut in 0..used {
             assert_eq!(parse(&line[..cut]), None);
         }
+        assert_eq!(parse(&render(None)), None);
     }
 }

@@ -4,11 +4,12 @@
 //! and never change. The size of the last file is the length of the stream: there is no other record of it, so
 //! a killed process leaves nothing to repair. The format is in `docs/SPOOL.md`.
 //!
-//! One [`Writer`] grows the stream, one [`Reader`] follows it, and [`Spool`] is what they share.
+//! One [`Writer`] grows the stream, one [`Reader`] for each lane follows it, and [`Spool`] is what they share. What all lanes have is freed.
 
 mod age;
 mod folder;
 pub mod inspect;
+mod lanes;
 mod mark;
 mod reader;
 mod sums;
@@ -21,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+pub use lanes::Lanes;
 pub use reader::{Read, Reader};
 pub use sums::Summer;
 pub use writer::{NoRoom, Writer};
@@ -56,6 +58,8 @@ pub struct SpoolConfig {
     pub retention_bytes: u64,
     /// How long they are kept, at most.
     pub retention: Duration,
+    /// Who follows the stream.
+    pub lanes: Lanes,
 }
 
 /// Why a spool cannot be used. Each says what and where.
@@ -70,6 +74,28 @@ pub enum SpoolError {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// It holds bytes that other lanes have not delivered yet.
+    #[error(
+        "the spool {} holds {bytes} bytes that are not in redis yet and were split over {was}; to split them over {wanted} would lose some \
+         and double others: run it once more with the old settings until nothing is unpushed, then change them",
+        path.display()
+    )]
+    OtherLanes {
+        /// Its folder.
+        path: PathBuf,
+        /// How many bytes.
+        bytes: u64,
+        /// What they were split by.
+        was: Lanes,
+        /// What is asked for.
+        wanted: Lanes,
+    },
+    /// The note of how it is split cannot be read.
+    #[error("the spool's note {} is damaged: it says how many lanes share the spool; if the spool is of no more use, move it away", path.display())]
+    NoLanes {
+        /// The file.
+        path: PathBuf,
     },
     /// Another process works on it.
     #[error("the spool {} is in use by another process", path.display())]
@@ -104,6 +130,15 @@ impl Segment {
     fn last(&self) -> Position {
         Position { epoch: self.epoch, offset: self.end }
     }
+
+    /// Its bytes behind `position`; all of them if there is none.
+    fn bytes_after(&self, position: Option<Position>) -> u64 {
+        match position {
+            Some(position) if self.last() <= position => 0,
+            Some(position) if self.epoch == position.epoch => self.end - position.offset.clamp(self.start, self.end),
+            _ => self.bytes(),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -111,15 +146,41 @@ struct State {
     /// Oldest first, never empty.
     segments: VecDeque<Segment>,
     ages: age::Ages,
-    /// The confirmed position, and whether it is on disk.
-    acked: Option<Position>,
+    /// Never empty.
+    lanes: Vec<Following>,
+    /// The lanes' confirmed positions are on disk.
     acked_written: bool,
-    /// What was confirmed to this process. Only that may be freed: since an earlier one noted its mark, Redis may have gone back.
-    released: Option<Position>,
     /// A file that interval syncing still has to force out.
     unsynced: Option<Arc<File>>,
-    /// The reader sleeps: waking it is a system call that is saved while it is busy.
-    waiting: bool,
+    /// How many readers sleep: waking them is a system call that is saved while they are busy.
+    waiting: usize,
+}
+
+impl State {
+    /// What all lanes have.
+    fn acked(&self) -> Option<Position> {
+        least(self.lanes.iter().map(|lane| lane.acked))
+    }
+
+    /// What all lanes were told in this life. Only that may be freed.
+    fn released(&self) -> Option<Position> {
+        least(self.lanes.iter().map(|lane| lane.released))
+    }
+}
+
+/// The least of all, `None` if one of them is.
+fn least(mut positions: impl Iterator<Item = Option<Position>>) -> Option<Position> {
+    let first = positions.next()??;
+    positions.try_fold(first, |least, position| Some(least.min(position?)))
+}
+
+/// How far one lane is.
+#[derive(Debug, Clone, Copy, Default)]
+struct Following {
+    /// The confirmed position.
+    acked: Option<Position>,
+    /// What was confirmed to this process: since an earlier one noted its mark, Redis may have gone back.
+    released: Option<Position>,
     /// Set when the owner wants the reader to look up.
     nudged: bool,
 }
@@ -155,25 +216,42 @@ impl Spool {
         if let Some(disk) = folder::disk_bytes(&config.directory) {
             config.segment_bytes = config.segment_bytes.min((disk / 8).max(SEGMENT_BYTES_MIN));
         }
-        let (mark, acked) = mark::Mark::open(&config.directory)?;
+        let (mark, mut acked) = mark::Mark::open(&config.directory, config.lanes.count)?;
         let mut segments: VecDeque<Segment> = opened.segments.into();
         let durable = config.sync != Sync::Never;
+        let noted = lanes::Noted::read(&config.directory)?;
+        noted.cut_off(&config.directory, &mut segments, &mut acked);
+        let change = noted.is_another(&config.lanes, &segments, &mark, &config.directory)?;
         let last = segments.back().copied();
-        let (file, segment) =
-            if let Some(last) = last.filter(|last| !opened.restarted && !opened.cut && !is_cut(last, acked)) {
-                (folder::reopen(&config.directory, last.epoch, last.start)?, last)
-            } else {
-                // The mark counts too: the segments that it is about may be gone.
-                let latest = last.map(|last| last.epoch).max(acked.map(|acked| acked.epoch));
-                let epoch = Epoch::after(latest, unix_seconds, fastrand::u32(..));
-                if last.is_some() {
-                    log::info!("the spool {} begins epoch {epoch}: its end may be missing", config.directory.display());
-                }
-                let file = folder::create(&config.directory, &opened.folder, epoch, 0, durable)?;
-                let segment = Segment { epoch, start: 0, end: 0, acked: None };
-                segments.push_back(segment);
-                (file, segment)
-            };
+        // Another lane may be further than the one that this process asks first.
+        let furthest = acked.iter().copied().flatten().max();
+        let (file, segment) = if let Some(last) =
+            last.filter(|last| !change && !opened.restarted && !opened.cut && !is_cut(last, furthest))
+        {
+            (folder::reopen(&config.directory, last.epoch, last.start)?, last)
+        } else {
+            // The mark counts too: the segments that it is about may be gone.
+            let latest = last.map(|last| last.epoch).max(mark.latest_epoch());
+            let epoch = Epoch::after(latest, unix_seconds, fastrand::u32(..));
+            if last.is_some() && !change {
+                log::info!("the spool {} begins epoch {epoch}: its end may be missing", config.directory.display());
+            }
+            let file = folder::create(&config.directory, &opened.folder, epoch, 0, durable)?;
+            let segment = Segment { epoch, start: 0, end: 0, acked: None };
+            segments.push_back(segment);
+            (file, segment)
+        };
+        if change {
+            lanes::Noted::write(&config.directory, &config.lanes, segment.epoch)?;
+            log::info!(
+                "the spool {} is split over {} from epoch {} on",
+                config.directory.display(),
+                config.lanes,
+                segment.epoch
+            );
+            // Redis has all of what was before.
+            lanes::Noted { epoch: segment.epoch, ..noted }.cut_off(&config.directory, &mut segments, &mut acked);
+        }
         folder::note_boot(&config.directory);
         let mut ages = age::Ages::default();
         ages.grew(segment.last(), now);
@@ -182,12 +260,10 @@ impl Spool {
             state: Mutex::new(State {
                 segments,
                 ages,
-                acked,
+                lanes: acked.into_iter().map(|acked| Following { acked, ..Following::default() }).collect(),
                 acked_written: true,
-                released: None,
                 unsynced: None,
-                waiting: false,
-                nudged: false,
+                waiting: 0,
             }),
             news: Condvar::new(),
             mark: Mutex::new(mark),
@@ -230,13 +306,7 @@ impl Spool {
 
     /// Bytes that lie between `position` and the end.
     pub fn bytes_after(&self, position: Position) -> u64 {
-        let state = self.state();
-        let after = |s: &Segment| match s.last() <= position {
-            true => 0,
-            false if s.epoch == position.epoch => s.end - position.offset.clamp(s.start, s.end),
-            false => s.bytes(),
-        };
-        state.segments.iter().map(after).sum()
+        self.state().segments.iter().map(|segment| segment.bytes_after(Some(position))).sum()
     }
 
     /// What it has, oldest first, one entry for each epoch without the gaps within it.
@@ -256,38 +326,46 @@ impl Spool {
         self.state().ages.after(position, now)
     }
 
-    /// Up to here Redis is known to have everything; at the start, what an earlier process had noted.
+    /// Up to here Redis is known to have everything; at the start, what an earlier process had noted. `None` if a lane never had
+    /// a confirmation.
     pub fn acked(&self) -> Option<Position> {
-        self.state().acked
+        self.state().acked()
     }
 
-    /// Waits until the stream reaches beyond `position`, somebody calls [`nudge`](Self::nudge), or `limit` has passed.
+    /// Up to here Redis is known to have everything of `lane`.
+    pub fn acked_of(&self, lane: usize) -> Option<Position> {
+        self.state().lanes[lane].acked
+    }
+
+    /// Lets `lane` wait until the stream reaches beyond `position`, somebody calls [`nudge`](Self::nudge), or `limit` has passed.
     /// True if there is something to read.
-    pub fn wait(&self, position: Position, limit: Duration) -> bool {
+    pub fn wait(&self, lane: usize, position: Position, limit: Duration) -> bool {
         let beyond = |state: &State| {
             let filled = state.segments.iter().rev().find(|segment| segment.bytes() > 0);
             filled.is_some_and(|segment| segment.last() > position)
         };
-        let waiting = |state: &mut State| !beyond(state) && !state.nudged;
+        let waiting = |state: &mut State| !beyond(state) && !state.lanes[lane].nudged;
         let mut guard = self.state();
-        guard.waiting = true;
+        guard.waiting += 1;
         let (mut state, _) =
             self.news.wait_timeout_while(guard, limit, waiting).unwrap_or_else(PoisonError::into_inner);
-        state.waiting = false;
-        state.nudged = false;
+        state.waiting -= 1;
+        state.lanes[lane].nudged = false;
         beyond(&state)
     }
 
-    /// Wakes the one who waits.
+    /// Wakes all who wait.
     pub fn nudge(&self) {
-        self.state().nudged = true;
+        self.state().lanes.iter_mut().for_each(|lane| lane.nudged = true);
         self.news.notify_all();
     }
 
-    /// Redis has nothing behind `position` after all, or nothing is known of it: what lies there is kept. False if it was freed before.
-    pub fn hold_from(&self, position: Position) -> bool {
+    /// Redis has nothing of `lane` behind `position` after all, or nothing is known of it: what lies there is kept. False if it was
+    /// freed before.
+    pub fn hold_from(&self, lane: usize, position: Position) -> bool {
         let mut state = self.state();
-        state.released = state.released.map(|released| released.min(position));
+        let following = &mut state.lanes[lane];
+        following.released = following.released.map(|released| released.min(position));
         for segment in &mut state.segments {
             if segment.last() > position {
                 segment.acked = None;
@@ -297,22 +375,25 @@ impl Spool {
         (first.epoch, first.start) <= (position.epoch, position.offset)
     }
 
-    /// Redis has everything before `position`, and nothing behind it as far as it is known. Frees what is no longer wanted;
-    /// the writer's segment stays.
+    /// Redis has everything of `lane` before `position`, and nothing behind it as far as it is known. Frees what no lane wants any
+    /// more; the writer's segment stays.
     ///
     /// Called again with the same position, it frees what has been retained for long enough.
     ///
     /// Deleting happens outside of the lock, so the writer never waits for the disk. An error leaves the file for the next time.
-    pub fn release(&self, position: Position, now: Instant) -> Result<(), SpoolError> {
+    pub fn release(&self, lane: usize, position: Position, now: Instant) -> Result<(), SpoolError> {
         {
-            let mut state = self.state();
-            state.acked_written &= state.acked == Some(position);
-            state.acked = Some(position);
-            state.released = Some(position);
-            state.ages.forget_before(position);
+            let mut guard = self.state();
+            let state = &mut *guard;
+            let following = &mut state.lanes[lane];
+            state.acked_written &= following.acked == Some(position);
+            following.acked = Some(position);
+            following.released = Some(position);
+            let Some(released) = state.released() else { return Ok(()) };
+            state.ages.forget_before(released);
             let writing = state.segments.len() - 1;
             for segment in state.segments.iter_mut().take(writing) {
-                let confirmed = segment.last() <= position;
+                let confirmed = segment.last() <= released;
                 segment.acked = confirmed.then(|| segment.acked.unwrap_or(now));
             }
         }
@@ -332,7 +413,7 @@ impl Spool {
         loop {
             let gone = {
                 let mut state = self.state();
-                let released = state.released;
+                let released = state.released();
                 let confirmed = |segment: &&Segment| released.is_some_and(|released| segment.last() <= released);
                 let retained = state.segments.iter().filter(confirmed).map(Segment::bytes).sum();
                 let first = state.segments[0];
@@ -359,27 +440,30 @@ impl Spool {
     /// The segments that hold bytes behind the confirmed position, and that position.
     fn waiting_segments(&self) -> (Vec<Segment>, Option<Position>) {
         let state = self.state();
-        let waiting = |segment: &&Segment| state.acked.is_none_or(|acked| segment.last() > acked);
-        (state.segments.iter().filter(waiting).copied().collect(), state.acked)
+        let acked = state.acked();
+        let waiting = |segment: &&Segment| acked.is_none_or(|acked| segment.last() > acked);
+        (state.segments.iter().filter(waiting).copied().collect(), acked)
     }
 
     /// True if everything before `position` was released.
     fn is_released(&self, position: Position) -> bool {
-        self.state().released.is_some_and(|released| position <= released)
+        self.state().released().is_some_and(|released| position <= released)
     }
 
-    /// Writes the confirmed position to disk if it moved. It is a hint that is needed only when Redis loses the cursor.
+    /// Writes the confirmed positions to disk if they moved. They are a hint that is needed only when Redis loses a cursor.
     pub fn write_mark(&self) -> Result<(), SpoolError> {
         // Whoever comes second writes what is newest by then.
         let mark = self.mark.lock().unwrap_or_else(PoisonError::into_inner);
-        let acked = {
+        let acked: Vec<Option<Position>> = {
             let state = self.state();
-            state.acked.filter(|_| !state.acked_written)
+            if state.acked_written {
+                return Ok(());
+            }
+            state.lanes.iter().map(|lane| lane.acked).collect()
         };
-        let Some(acked) = acked else { return Ok(()) };
-        mark.write(acked)?;
+        mark.write(&acked)?;
         let mut state = self.state();
-        state.acked_written |= state.acked == Some(acked);
+        state.acked_written |= state.lanes.iter().map(|lane| lane.acked).eq(acked);
         Ok(())
     }
 

@@ -78,10 +78,10 @@ impl Writer {
             if matches!(self.spool.config.sync, Sync::Interval(_)) && state.unsynced.is_none() {
                 state.unsynced = Some(Arc::clone(&self.file));
             }
-            state.waiting
+            state.waiting > 0
         };
         if wake {
-            self.spool.news.notify_one();
+            self.spool.news.notify_all();
         }
         synced.map_err(|source| {
             // Nobody knows which pages reached the disk, and a second sync may say "fine" (Rebello et al., ATC 2020).

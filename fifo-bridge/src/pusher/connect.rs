@@ -54,7 +54,7 @@ impl LanePusher {
         self.keep_house(Instant::now());
         loop {
             let spool = Arc::clone(&self.shared.spool);
-            let resume = resume(cursor, &spool.held(), spool.opened(), spool.acked());
+            let resume = resume(cursor, &spool.held(), spool.opened(), spool.acked_of(self.number));
             let origin = match resume {
                 Resume::Continue(_) | Resume::Rewound(_) => Origin::Cursor,
                 Resume::Lost(_, Lost::Ahead) => Origin::New,
@@ -62,7 +62,7 @@ impl LanePusher {
             };
             let at = self.decide(resume)?;
             // A full spool may free confirmed bytes at any time: they are no longer confirmed, if they are still here.
-            if spool.hold_from(at) {
+            if spool.hold_from(self.number, at) {
                 return Ok((at, origin));
             }
         }

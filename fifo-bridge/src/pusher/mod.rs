@@ -33,6 +33,8 @@ pub struct LanePusher {
     shared: Arc<Shared>,
     settings: Arc<Settings>,
     generation: u64,
+    /// Which lane it is.
+    number: usize,
     /// The lane's list and cursor.
     names: Names,
     batcher: Batcher,
@@ -71,6 +73,7 @@ impl LanePusher {
             shared,
             settings,
             generation,
+            number: 0,
             names,
             batcher,
             lane,

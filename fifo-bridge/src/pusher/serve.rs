@@ -38,17 +38,17 @@ impl LanePusher {
             }
             if self.shared.stopping() {
                 self.settle(link, 0)?;
-                if !self.shared.spool.wait(self.batcher.read_to(), Duration::ZERO) {
+                if !self.shared.spool.wait(self.number, self.batcher.read_to(), Duration::ZERO) {
                     return Ok(());
                 }
                 continue;
             }
             let limit = match self.lane.under_way() {
-                0 if self.shared.spool.acked() == Some(self.lane.acked()) => IDLE,
+                0 if self.shared.spool.acked_of(self.number) == Some(self.lane.acked()) => IDLE,
                 0 => HOUSEKEEPING,
                 _ => COLLECT,
             };
-            self.shared.spool.wait(self.batcher.read_to(), limit);
+            self.shared.spool.wait(self.number, self.batcher.read_to(), limit);
             // The answers came while this thread slept: reading them now costs one call and no wake-up.
             self.settle(link, 0)?;
         }
@@ -140,7 +140,7 @@ impl LanePusher {
         let spool = &self.shared.spool;
         // Until Redis has confirmed something the lane's position is a guess, and the noted one is better.
         if self.confirmed {
-            let kept = spool.release(self.lane.acked(), now).and_then(|()| spool.write_mark());
+            let kept = spool.release(self.number, self.lane.acked(), now).and_then(|()| spool.write_mark());
             if let Err(error) = kept {
                 log::warn!("{}", crate::chain(&error));
             }

@@ -8,7 +8,7 @@ use delivery::limits::{
 };
 use delivery::link::Endpoint;
 use delivery::push::{Names, Side};
-use delivery::spool::{SpoolConfig, Sync};
+use delivery::spool::{Lanes, SpoolConfig, Sync};
 
 use settings::checks::{Invalid, absolute, invalid, within};
 use settings::place::endpoint;
@@ -218,5 +218,6 @@ fn spool(spool: &file::Spool, runtime: &Path) -> Result<SpoolConfig, Invalid> {
         },
         retention_bytes: spool.retention_bytes.0,
         retention: Duration::from_secs(retention),
+        lanes: Lanes::default(),
     })
 }

@@ -24,7 +24,7 @@ fn what_is_not_ours_is_left_alone() {
     assert_eq!(spool.opened(), at(start.epoch, 150));
     append(&mut writer, 100).expect("room");
     assert_eq!(read_all(&spool, start), [(start, bytes(0..250))]);
-    spool.release(at(start.epoch, 250), Instant::now()).expect("release");
+    spool.release(0, at(start.epoch, 250), Instant::now()).expect("release");
     for name in foreign {
         assert_eq!(std::fs::read(folder.path().join(name)).expect("read"), b"foreign");
     }

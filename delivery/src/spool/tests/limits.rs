@@ -17,10 +17,10 @@ fn a_full_spool_says_so_and_has_room_again_once_something_is_confirmed() {
     }
     assert_eq!(read_all(&spool, start), [(start, bytes(0..350))]);
     // Less than a segment: nothing can be freed.
-    spool.release(at(start.epoch, 99), Instant::now()).expect("release");
+    spool.release(0, at(start.epoch, 99), Instant::now()).expect("release");
     assert!(matches!(append(&mut writer, 1), Err(NoRoom::Full { .. })));
     // Retention gives way to what is new.
-    spool.release(at(start.epoch, 220), Instant::now()).expect("release");
+    spool.release(0, at(start.epoch, 220), Instant::now()).expect("release");
     assert_eq!(spool.bytes(), 350);
     append(&mut writer, 200).expect("room");
     assert!(matches!(append(&mut writer, 1), Err(NoRoom::Full { .. })));
@@ -43,7 +43,7 @@ fn a_spool_as_small_as_its_segment_goes_on_when_all_is_confirmed() {
                 done += 1;
             }
             assert_eq!(spool.end().offset, done);
-            spool.release(at(epoch, done), Instant::now()).expect("release");
+            spool.release(0, at(epoch, done), Instant::now()).expect("release");
         }
         assert!(done >= 10 * bytes_max.min(50), "{done} of {bytes_max}");
         assert!(bytes_on_disk(folder.path()) <= bytes_max);
@@ -64,7 +64,7 @@ fn a_full_disk_gives_room_again_when_all_is_confirmed() {
     }
     assert_eq!(bytes_on_disk(folder.path()), 60, "nothing of it is confirmed");
     assert_eq!(segments_on_disk(folder.path()).len(), 1);
-    spool.release(at(epoch, 60), Instant::now()).expect("release");
+    spool.release(0, at(epoch, 60), Instant::now()).expect("release");
     for _ in 0..3 {
         assert!(matches!(writer.refused(no_space()), NoRoom::Broken(_)));
     }
@@ -96,7 +96,7 @@ fn nobody_keeps_a_freed_segment_open() {
     append(&mut writer, 60).expect("room");
     let mut reader = Reader::new(Arc::clone(&spool), start);
     assert_eq!(reader.read(&mut [0; 100]).expect("read"), Read::Bytes(60));
-    spool.release(at(start.epoch, 60), Instant::now()).expect("release");
+    spool.release(0, at(start.epoch, 60), Instant::now()).expect("release");
     writer.refused(io::ErrorKind::StorageFull.into());
     assert_eq!(reader.read(&mut [0; 100]).expect("read"), Read::End);
     let open = std::fs::read_dir("/proc/self/fd").expect("list");
@@ -119,7 +119,7 @@ fn freeing_does_not_depend_on_the_mark() {
     let (spool, mut writer) = open(&config(folder.path()));
     let epoch = spool.opened().epoch;
     append(&mut writer, 350).expect("room");
-    assert!(spool.release(at(epoch, 320), Instant::now()).is_err(), "it is told");
+    assert!(spool.release(0, at(epoch, 320), Instant::now()).is_err(), "it is told");
     assert_eq!(bytes_on_disk(folder.path()), 50);
     assert!(spool.write_mark().is_err(), "and tried again");
 }
@@ -151,7 +151,7 @@ fn confirmed_bytes_are_kept_up_to_a_size() {
     append(&mut writer, 850).expect("room");
     let now = Instant::now();
     for (confirmed, left) in [(0, 850), (199, 850), (250, 850), (299, 850), (300, 750), (800, 250), (850, 250)] {
-        spool.release(at(start.epoch, confirmed), now).expect("release");
+        spool.release(0, at(start.epoch, confirmed), now).expect("release");
         assert_eq!((spool.bytes(), bytes_on_disk(folder.path())), (left, left), "{confirmed}");
     }
     assert_eq!(spool.held(), [Span { epoch: start.epoch, start: 600, end: 850 }]);
@@ -168,18 +168,18 @@ fn confirmed_bytes_are_kept_for_a_time() {
     append(&mut writer, 850).expect("room");
     let start = Instant::now();
     let after = |seconds| start + Duration::from_secs(seconds);
-    spool.release(at(epoch, 200), after(0)).expect("release");
-    spool.release(at(epoch, 400), after(30)).expect("release");
-    spool.release(at(epoch, 400), after(59)).expect("release");
+    spool.release(0, at(epoch, 200), after(0)).expect("release");
+    spool.release(0, at(epoch, 400), after(30)).expect("release");
+    spool.release(0, at(epoch, 400), after(59)).expect("release");
     assert_eq!(spool.bytes(), 850);
-    spool.release(at(epoch, 400), after(60)).expect("release");
+    spool.release(0, at(epoch, 400), after(60)).expect("release");
     assert_eq!(spool.bytes(), 650);
     // A clock that stands still or goes back frees nothing and breaks nothing.
-    spool.release(at(epoch, 400), start).expect("release");
+    spool.release(0, at(epoch, 400), start).expect("release");
     assert_eq!(spool.bytes(), 650);
-    spool.release(at(epoch, 800), after(90)).expect("release");
+    spool.release(0, at(epoch, 800), after(90)).expect("release");
     assert_eq!(spool.bytes(), 450);
-    spool.release(at(epoch, 850), after(10_000)).expect("release");
+    spool.release(0, at(epoch, 850), after(10_000)).expect("release");
     assert_eq!(spool.bytes(), 50, "the segment that is written to stays");
 }
 
@@ -195,19 +195,19 @@ fn what_redis_went_back_on_is_no_longer_confirmed() {
     let start = spool.opened();
     let now = Instant::now();
     append(&mut writer, 950).expect("room");
-    spool.release(at(start.epoch, 900), now).expect("release");
+    spool.release(0, at(start.epoch, 900), now).expect("release");
     let held = spool.held()[0].start;
     assert_eq!(held, 400);
-    assert!(!spool.hold_from(at(start.epoch, 399)), "that is gone");
+    assert!(!spool.hold_from(0, at(start.epoch, 399)), "that is gone");
     // A failover: the new master has the first 450.
     let back = at(start.epoch, 450);
-    assert!(spool.hold_from(back));
+    assert!(spool.hold_from(0, back));
     while append(&mut writer, 1).is_ok() {}
     assert_eq!(read_all(&spool, back)[0].1[..500], bytes(450..950));
-    spool.release(back, now).expect("release");
+    spool.release(0, back, now).expect("release");
     assert_eq!(spool.acked(), Some(back));
     let much_later = now + Duration::from_secs(1_000);
-    spool.release(back, much_later).expect("release");
+    spool.release(0, back, much_later).expect("release");
     while append(&mut writer, 1).is_ok() {}
     writer.refused(io::ErrorKind::StorageFull.into());
     let end = spool.end().offset;
@@ -228,14 +228,14 @@ fn nothing_is_freed_on_the_word_of_an_earlier_process() {
     let (spool, mut writer) = open(&config);
     let start = spool.opened();
     append(&mut writer, 450).expect("room");
-    spool.release(at(start.epoch, 450), Instant::now()).expect("release");
+    spool.release(0, at(start.epoch, 450), Instant::now()).expect("release");
     spool.write_mark().expect("mark");
     drop((spool, writer));
     let (spool, mut writer) = open(&config);
     assert!(matches!(append(&mut writer, 51), Err(NoRoom::Full { .. })));
     writer.refused(io::ErrorKind::StorageFull.into());
     assert_eq!(read_all(&spool, start), [(start, bytes(0..500))]);
-    spool.release(at(start.epoch, 450), Instant::now()).expect("release");
+    spool.release(0, at(start.epoch, 450), Instant::now()).expect("release");
     append(&mut writer, 51).expect("room");
 }
 
@@ -248,7 +248,7 @@ fn a_reader_whose_segment_is_freed_meanwhile_goes_on_behind_it() {
     let mut reader = Reader::new(Arc::clone(&spool), start);
     let mut buffer = [0; 10];
     assert_eq!(reader.read(&mut buffer).expect("read"), Read::Bytes(10));
-    spool.release(at(start.epoch, 200), Instant::now()).expect("release");
+    spool.release(0, at(start.epoch, 200), Instant::now()).expect("release");
     assert_eq!(reader.read(&mut buffer).expect("read"), Read::Break(at(start.epoch, 200)));
 }
 

@@ -25,6 +25,7 @@ fn config(folder: &Path) -> SpoolConfig {
         sync: Sync::Never,
         retention_bytes: 0,
         retention: Duration::ZERO,
+        lanes: Lanes::default(),
     }
 }
 

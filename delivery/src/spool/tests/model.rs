@@ -49,6 +49,7 @@ fn configs() -> impl Strategy<Value = SpoolConfig> {
             sync,
             retention_bytes,
             retention: Duration::from_secs(retention),
+            lanes: Lanes::default(),
         },
     )
 }
@@ -99,7 +100,7 @@ fn check(spool: &Arc<Spool>, model: &Model, folder: &Path) {
     let wanted = model.behind(model.acked);
     assert_eq!(read, wanted, "behind {}", model.acked);
     assert_eq!(spool.bytes_after(model.acked), wanted.iter().map(|(_, bytes)| bytes.len() as u64).sum::<u64>());
-    assert_eq!(spool.wait(model.acked, Duration::ZERO), !wanted.is_empty());
+    assert_eq!(spool.wait(0, model.acked, Duration::ZERO), !wanted.is_empty());
     // Nothing that is on disk was ever changed, and it is what is said to be there.
     let mut total = 0;
     for (path, size) in segments_on_disk(folder) {
@@ -156,7 +157,7 @@ fn run(mut config: SpoolConfig, ops: Vec<Op>) {
                 let between = spool.bytes_after(model.acked) - spool.bytes_after(model.reader);
                 let position = model.back(model.reader, between - between * hundredths / 100, model.acked);
                 model.acked = position;
-                spool.release(position, Instant::now()).expect("release");
+                spool.release(0, position, Instant::now()).expect("release");
             }
             Op::Rewind(hundredths) => {
                 let held = spool.held();
@@ -164,7 +165,7 @@ fn run(mut config: SpoolConfig, ops: Vec<Op>) {
                 let confirmed = spool.bytes_after(first) - spool.bytes_after(model.acked);
                 let position = model.back(model.acked, confirmed * hundredths / 100, first);
                 (model.acked, model.reader) = (position, position);
-                spool.release(position, Instant::now()).expect("release");
+                spool.release(0, position, Instant::now()).expect("release");
                 reader.seek(position);
             }
             Op::Reopen | Op::Reboot => {
@@ -179,7 +180,7 @@ fn run(mut config: SpoolConfig, ops: Vec<Op>) {
                     model.lengths.push((opened.epoch, 0));
                 }
                 // What the cursor in Redis says.
-                spool.release(model.acked, Instant::now()).expect("release");
+                spool.release(0, model.acked, Instant::now()).expect("release");
                 model.reader = model.acked;
                 reader = Reader::new(Arc::clone(&spool), model.acked);
             }

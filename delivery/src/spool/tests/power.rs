@@ -38,11 +38,11 @@ fn epochs_without_bytes_are_passed_over() {
     let (spool, mut writer) = open(&config);
     let last = spool.opened();
     assert_eq!(read_all(&spool, at(first, 0)), [(at(first, 0), bytes(0..10))]);
-    assert!(!spool.wait(at(first, 10), Duration::ZERO));
+    assert!(!spool.wait(0, at(first, 10), Duration::ZERO));
     append(&mut writer, 5).expect("room");
-    assert!(spool.wait(at(first, 10), Duration::ZERO));
+    assert!(spool.wait(0, at(first, 10), Duration::ZERO));
     assert_eq!(read_all(&spool, at(first, 10)), [(at(first, 10), vec![]), (last, bytes(0..5))]);
-    spool.release(at(last.epoch, 5), Instant::now()).expect("release");
+    spool.release(0, at(last.epoch, 5), Instant::now()).expect("release");
     assert_eq!(segments_on_disk(folder.path()).len(), 1);
 }
 
@@ -53,7 +53,7 @@ fn the_clock_may_go_back() {
     let (spool, mut writer) = open(&config);
     let first = spool.opened().epoch;
     append(&mut writer, 10).expect("room");
-    spool.release(at(first, 10), Instant::now()).expect("release");
+    spool.release(0, at(first, 10), Instant::now()).expect("release");
     spool.write_mark().expect("mark");
     drop((spool, writer));
     reboot(folder.path());
@@ -81,7 +81,7 @@ fn a_last_file_that_was_cut_below_the_mark_begins_a_new_epoch() {
     let (spool, mut writer) = open(&config);
     let first = spool.opened().epoch;
     append(&mut writer, 250).expect("room");
-    spool.release(at(first, 240), Instant::now()).expect("release");
+    spool.release(0, at(first, 240), Instant::now()).expect("release");
     spool.write_mark().expect("mark");
     drop((spool, writer));
     let last = segments_on_disk(folder.path()).into_keys().next_back().expect("a segment");
@@ -104,7 +104,7 @@ fn a_last_file_that_was_cut_behind_the_mark_goes_on() {
     let (spool, mut writer) = open(&config);
     let epoch = spool.opened().epoch;
     append(&mut writer, 90).expect("room");
-    spool.release(at(epoch, 40), Instant::now()).expect("release");
+    spool.release(0, at(epoch, 40), Instant::now()).expect("release");
     spool.write_mark().expect("mark");
     drop((spool, writer));
     cut(&segments_on_disk(folder.path()).into_keys().next().expect("a segment"), 60);
@@ -137,7 +137,7 @@ fn a_middle_file_that_was_cut_or_removed_leaves_a_gap_and_nothing_else() {
         assert_eq!(read_all(&spool, inside), [(inside, vec![]), behind]);
         assert_eq!(spool.held(), [Span { epoch: start.epoch, start: 0, end: 360 }]);
         assert_eq!(spool.bytes_after(start), 260 + left);
-        spool.release(at(start.epoch, 360), Instant::now()).expect("release");
+        spool.release(0, at(start.epoch, 360), Instant::now()).expect("release");
         assert_eq!(bytes_on_disk(folder.path()), 60);
     }
 }
@@ -203,7 +203,7 @@ fn a_damaged_mark_counts_as_none() {
     let (spool, mut writer) = open(&config);
     let epoch = spool.opened().epoch;
     append(&mut writer, 50).expect("room");
-    spool.release(at(epoch, 20), Instant::now()).expect("release");
+    spool.release(0, at(epoch, 20), Instant::now()).expect("release");
     spool.write_mark().expect("mark");
     drop((spool, writer));
     let (spool, writer) = open(&config);
@@ -218,7 +218,7 @@ fn a_damaged_mark_counts_as_none() {
         assert_eq!(spool.acked(), None);
         assert_eq!(spool.opened(), at(epoch, 50));
         // It is written anew, whole.
-        spool.release(at(epoch, 30), Instant::now()).expect("release");
+        spool.release(0, at(epoch, 30), Instant::now()).expect("release");
         spool.write_mark().expect("mark");
         drop((spool, writer));
         assert_eq!(open(&config).0.acked(), Some(at(epoch, 30)));

@@ -113,9 +113,9 @@ fn the_age_of_what_waits_is_known_also_for_what_came_right_behind() {
     grow(10, 1);
     old(0, 5_000, 5_000);
     // The first is confirmed, and the second waits alone.
-    spool.release(at(epoch, 10), after(10)).expect("release");
+    spool.release(0, at(epoch, 10), after(10)).expect("release");
     old(10, 5_001, 5_000);
-    spool.release(at(epoch, 20), after(6_000)).expect("release");
+    spool.release(0, at(epoch, 20), after(6_000)).expect("release");
     assert_eq!(spool.age_after(at(epoch, 20), after(9_000)), Duration::ZERO);
     grow(10, 9_000);
     old(20, 9_500, 500);
@@ -127,26 +127,26 @@ fn waiting_ends_with_bytes_with_a_nudge_or_with_time() {
     let (spool, mut writer) = open(&config(folder.path()));
     let start = spool.opened();
     let long = Duration::from_secs(30);
-    assert!(!spool.wait(start, Duration::ZERO));
+    assert!(!spool.wait(0, start, Duration::ZERO));
     spool.nudge();
-    assert!(!spool.wait(start, long), "a nudge that came before the wait counts");
-    assert!(!spool.wait(start, Duration::from_millis(1)), "and it counts once");
+    assert!(!spool.wait(0, start, long), "a nudge that came before the wait counts");
+    assert!(!spool.wait(0, start, Duration::from_millis(1)), "and it counts once");
     std::thread::scope(|scope| {
-        let waiter = scope.spawn(|| spool.wait(start, long));
+        let waiter = scope.spawn(|| spool.wait(0, start, long));
         append(&mut writer, 10).expect("room");
         assert!(waiter.join().expect("the waiter"));
-        let waiter = scope.spawn(|| spool.wait(at(start.epoch, 10), long));
+        let waiter = scope.spawn(|| spool.wait(0, at(start.epoch, 10), long));
         spool.nudge();
         assert!(!waiter.join().expect("the waiter"));
-        let waiter = scope.spawn(|| spool.wait(at(start.epoch, 100), long));
+        let waiter = scope.spawn(|| spool.wait(0, at(start.epoch, 100), long));
         append(&mut writer, 90).expect("room");
         // An empty segment is no news.
         writer.target().expect("the next segment");
         append(&mut writer, 1).expect("room");
         assert!(waiter.join().expect("the waiter"));
     });
-    assert!(spool.wait(at(start.epoch, 5), Duration::ZERO));
-    assert!(!spool.wait(at(start.epoch, 101), Duration::ZERO));
+    assert!(spool.wait(0, at(start.epoch, 5), Duration::ZERO));
+    assert!(!spool.wait(0, at(start.epoch, 101), Duration::ZERO));
 }
 
 /// A writer, a reader that follows it and confirms what it has read, and freeing, all at once.
@@ -179,11 +179,11 @@ fn writer_and_reader_work_side_by_side() {
             match reader.read(&mut buffer).expect("read") {
                 Read::Bytes(count) => assert_eq!(buffer[..count], bytes(from..from + count as u64), "at {from}"),
                 Read::Damaged(_) => panic!("nothing was damaged"),
-                Read::End => drop(spool.wait(reader.at(), Duration::from_secs(10))),
+                Read::End => drop(spool.wait(0, reader.at(), Duration::from_secs(10))),
                 Read::Break(next) => panic!("a break before {next}"),
             }
             if fastrand::u8(..) < 100 {
-                spool.release(reader.at(), Instant::now()).expect("release");
+                spool.release(0, reader.at(), Instant::now()).expect("release");
             }
         }
     });

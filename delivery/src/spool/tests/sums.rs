@@ -118,7 +118,7 @@ fn what_redis_takes_at_once_gets_no_sums() {
     for _ in 0..10 {
         put(&mut writer, &stream(BLOCK));
         summer.round().expect("round");
-        spool.release(spool.end(), Instant::now()).expect("release");
+        spool.release(0, spool.end(), Instant::now()).expect("release");
     }
     let sums = fs::read_dir(dir.path()).expect("list").filter_map(Result::ok);
     assert_eq!(sums.filter(|file| file.path().extension().is_some_and(|e| e == "sum")).count(), 0);
