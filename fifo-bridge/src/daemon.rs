@@ -145,7 +145,7 @@ impl Bridge {
                 }
             }
             let now = self.shared.beats();
-            if now.0 != beats.0 && now.1 != beats.1 {
+            if now.iter().zip(&beats).all(|(now, then)| now != then) {
                 (beats, alive) = (now, Instant::now());
             }
             if let Some(limit) = watchdog

@@ -24,6 +24,25 @@ pub struct Health {
     pub last_error_time: u64,
 }
 
+/// What one lane tells the others.
+#[derive(Debug, Default)]
+pub struct LaneState {
+    health: Mutex<Health>,
+    /// Signs of life.
+    beats: AtomicU64,
+    /// Length of its list after its last push.
+    pub list_length: AtomicU64,
+    /// Records of it that Redis has confirmed.
+    pub pushed: AtomicU64,
+}
+
+impl LaneState {
+    /// What is known of its connection.
+    pub fn health(&self) -> Health {
+        lock(&self.health).clone()
+    }
+}
+
 /// What the threads of the bridge share.
 pub struct Shared {
     /// The counters.
@@ -33,13 +52,13 @@ pub struct Shared {
     settings: Mutex<Arc<Settings>>,
     /// Grows with each reload.
     generation: AtomicU64,
-    health: Mutex<Health>,
+    /// One for each lane.
+    pub lanes: Vec<LaneState>,
     stop: AtomicBool,
     stopped: Condvar,
     stop_lock: Mutex<()>,
     waker: EventFd,
     drainer_beats: AtomicU64,
-    pusher_beats: AtomicU64,
     linger_nanoseconds: AtomicU64,
     /// When the bridge started.
     pub started: Instant,
@@ -49,18 +68,18 @@ impl Shared {
     /// At the start.
     pub fn new(settings: Settings, spool: Arc<Spool>) -> std::io::Result<Self> {
         let linger = settings.linger.as_nanos() as u64;
+        let lanes = (0..spool.config().lanes.count).map(|_| LaneState::default()).collect();
         Ok(Self {
             counters: Arc::default(),
             spool,
             settings: Mutex::new(Arc::new(settings)),
             generation: AtomicU64::new(0),
-            health: Mutex::new(Health::default()),
+            lanes,
             stop: AtomicBool::new(false),
             stopped: Condvar::new(),
             stop_lock: Mutex::new(()),
             waker: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
             drainer_beats: AtomicU64::new(0),
-            pusher_beats: AtomicU64::new(0),
             linger_nanoseconds: AtomicU64::new(linger),
             started: Instant::now(),
         })
@@ -90,14 +109,20 @@ impl Shared {
         Duration::from_nanos(self.linger_nanoseconds.load(Ordering::Relaxed))
     }
 
-    /// What is known of the connection.
+    /// What is known of all connections: connected if all are, stopped if one is, and the newest trouble.
     pub fn health(&self) -> Health {
-        lock(&self.health).clone()
+        let each: Vec<Health> = self.lanes.iter().map(LaneState::health).collect();
+        let connected = each.iter().all(|health| health.connected);
+        let stopped = each.iter().any(|health| health.stopped);
+        let newest = each.into_iter().max_by_key(|health| health.last_error_time).unwrap_or_default();
+        Health { connected, stopped, ..newest }
     }
 
-    /// Changes what is known of the connection.
-    pub fn note_health(&self, change: impl FnOnce(&mut Health)) {
-        change(&mut lock(&self.health));
+    /// Changes what is known of a lane's connection.
+    pub fn note_health(&self, lane: usize, change: impl FnOnce(&mut Health)) {
+        change(&mut lock(&self.lanes[lane].health));
+        let connected = self.lanes.iter().all(|lane| lock(&lane.health).connected);
+        self.counters.connected.store(i64::from(connected), Ordering::Relaxed);
     }
 
     /// Asks all threads to stop.
@@ -131,14 +156,15 @@ impl Shared {
         self.drainer_beats.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The pusher lives.
-    pub fn pusher_beat(&self) {
-        self.pusher_beats.fetch_add(1, Ordering::Relaxed);
+    /// A lane's pusher lives.
+    pub fn pusher_beat(&self, lane: usize) {
+        self.lanes[lane].beats.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Signs of life of both threads, for the watchdog.
-    pub fn beats(&self) -> (u64, u64) {
-        (self.drainer_beats.load(Ordering::Relaxed), self.pusher_beats.load(Ordering::Relaxed))
+    /// Signs of life of all threads, for the watchdog.
+    pub fn beats(&self) -> Vec<u64> {
+        let all = std::iter::once(&self.drainer_beats).chain(self.lanes.iter().map(|lane| &lane.beats));
+        all.map(|beats| beats.load(Ordering::Relaxed)).collect()
     }
 }
 

@@ -20,7 +20,7 @@ const SAY_LOST: Duration = Duration::from_secs(10);
 impl LanePusher {
     /// Connects, reads the cursor and puts everything to where the stream goes on.
     pub(super) fn connect(&mut self) -> Result<Link, Setback> {
-        self.shared.pusher_beat();
+        self.shared.pusher_beat(self.number);
         self.adopt_settings();
         let endpoint = self.settings.login().map_err(|text| Setback::Redis(Trouble::Away { text }))?;
         let mut link = Link::connect(&endpoint).map_err(Setback::Redis)?;
@@ -94,7 +94,7 @@ impl LanePusher {
             log::info!("the settings were read again");
             self.batcher.adopt(&self.settings);
             self.lane.set_depth(self.settings.file.queue.in_flight);
-            self.shared.note_health(|health| health.stopped = false);
+            self.shared.note_health(self.number, |health| health.stopped = false);
             self.said = None;
         }
     }

@@ -100,7 +100,7 @@ impl LanePusher {
         loop {
             if self.shared.stopping() {
                 let until = *farewell.get_or_insert_with(|| Instant::now() + FAREWELL);
-                if Instant::now() >= until || self.shared.health().stopped {
+                if Instant::now() >= until || self.shared.lanes[self.number].health().stopped {
                     break;
                 }
             }

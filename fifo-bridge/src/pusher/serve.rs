@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use delivery::counters::{add, set};
+use delivery::counters::{add, get, set};
 use delivery::fault::{self, Place};
 use delivery::link::Link;
 use delivery::push::{Answer, Reply, answer, replies};
@@ -18,7 +18,7 @@ impl LanePusher {
     /// Pushes until something goes wrong (`Err`) or all is done at a stop (`Ok`).
     pub(super) fn serve(&mut self, link: &mut Link, mut farewell: Option<Instant>) -> Result<(), Setback> {
         loop {
-            self.shared.pusher_beat();
+            self.shared.pusher_beat(self.number);
             if self.shared.reloaded_since(self.generation) {
                 self.settle(link, 0)?;
                 return Err(Setback::Reloaded);
@@ -123,11 +123,13 @@ impl LanePusher {
         self.confirmed = true;
         if let Some(settled) = self.lane.taken(Instant::now()) {
             add(&counters.pushed, settled.fresh);
+            add(&self.shared.lanes[self.number].pushed, settled.fresh);
             add(&counters.replayed, settled.repeats);
             counters.push_seconds.observe(settled.took);
         }
         if records > 0 {
-            set(&counters.list_length, length);
+            set(&self.shared.lanes[self.number].list_length, length);
+            set(&counters.list_length, self.shared.lanes.iter().map(|lane| get(&lane.list_length)).sum());
             if std::mem::take(&mut self.needs_proof) {
                 self.recovered();
             }

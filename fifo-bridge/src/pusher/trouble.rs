@@ -46,7 +46,7 @@ impl LanePusher {
                 self.held = true;
                 let text = crate::chain(&hold);
                 self.say("hold", log::Level::Error, &format!("nothing is pushed, nothing is lost: {text}"));
-                self.shared.note_health(|health| {
+                self.shared.note_health(self.number, |health| {
                     health.connected = false;
                     health.last_error = text;
                     health.last_error_time = crate::unix_seconds();
@@ -61,7 +61,7 @@ impl LanePusher {
             add(&self.shared.counters.unknown_outcome, doubt);
         }
         self.down_since.get_or_insert_with(Instant::now);
-        self.shared.note_health(|health| {
+        self.shared.note_health(self.number, |health| {
             health.connected = false;
             health.last_error = trouble.to_string();
             health.last_error_time = crate::unix_seconds();
@@ -93,7 +93,7 @@ impl LanePusher {
     /// A person is needed. Records go on into the spool meanwhile.
     fn stand_still(&mut self, why: &str) {
         self.say("stopped", log::Level::Error, why);
-        self.shared.note_health(|health| {
+        self.shared.note_health(self.number, |health| {
             health.connected = false;
             health.stopped = true;
             why.clone_into(&mut health.last_error);
@@ -105,10 +105,10 @@ impl LanePusher {
     }
 
     pub(super) fn pause(&mut self, pause: Duration) {
-        self.shared.counters.connected.store(0, std::sync::atomic::Ordering::Relaxed);
+        self.shared.note_health(self.number, |health| health.connected = false);
         let until = Instant::now() + pause;
         loop {
-            self.shared.pusher_beat();
+            self.shared.pusher_beat(self.number);
             self.gauges(Instant::now());
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() || self.shared.stopping() || self.shared.reloaded_since(self.generation) {
@@ -141,8 +141,7 @@ impl LanePusher {
 
     pub(super) fn recovered(&mut self) {
         let failures = self.backoff.succeeded();
-        self.shared.counters.connected.store(1, std::sync::atomic::Ordering::Relaxed);
-        self.shared.note_health(|health| {
+        self.shared.note_health(self.number, |health| {
             health.connected = true;
             health.stopped = false;
         });
