@@ -31,6 +31,10 @@ impl Fate {
     pub fn is_done(self) -> bool {
         matches!(self, Self::Done | Self::Found)
     }
+
+    fn is_in_doubt(self) -> bool {
+        matches!(self, Self::Maybe { .. })
+    }
 }
 
 /// One record.
@@ -57,6 +61,8 @@ pub(super) enum Match {
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     entries: VecDeque<Entry>,
+    /// How many of them are in doubt: asked at every commit, while a large batch comes in one by one.
+    doubts: usize,
 }
 
 /// What a record is known by.
@@ -83,7 +89,7 @@ impl Memory {
     /// Forgets everything. Returns how many records that were.
     pub fn clear(&mut self) -> usize {
         let had = self.entries.len();
-        self.entries = VecDeque::new();
+        *self = Self::default();
         had
     }
 
@@ -96,6 +102,7 @@ impl Memory {
                 && let Some(have) = have(lane)
             {
                 entry.fate = if end <= have { Fate::Found } else { Fate::Absent };
+                self.doubts -= 1;
                 found += u64::from(end <= have);
             }
         }
@@ -104,7 +111,7 @@ impl Memory {
 
     /// True if a record is in doubt.
     pub fn is_in_doubt(&self) -> bool {
-        self.entries.iter().any(|entry| matches!(entry.fate, Fate::Maybe { .. }))
+        self.doubts > 0
     }
 
     /// A record is handed in. If it is known, it and what lies before it are taken out: those were given up.
@@ -120,7 +127,10 @@ impl Memory {
         match (waits, entry.fate.is_done()) {
             (true, false) => return Match::TooEarly,
             (true, true) => drop(self.entries.remove(at)),
-            (false, _) => drop(self.entries.drain(..=at)),
+            (false, _) => {
+                let gone = self.entries.drain(..=at).filter(|entry| entry.fate.is_in_doubt()).count();
+                self.doubts -= gone;
+            }
         }
         Match::Known(entry)
     }
@@ -138,6 +148,7 @@ impl Memory {
     pub fn put_back(&mut self, entries: impl DoubleEndedIterator<Item = Entry>) {
         for mut entry in entries.rev() {
             entry.turned_away = entry.turned_away.saturating_add(1);
+            self.doubts += usize::from(entry.fate.is_in_doubt());
             self.entries.push_front(entry);
         }
     }
@@ -194,6 +205,29 @@ mod tests {
         assert_eq!(fates, [Some(Fate::Done), Some(Fate::Found), Some(Fate::Absent), Some(Fate::Absent)]);
         assert!(memory.is_empty());
         assert_eq!(memory.take(h(0)), Match::New);
+    }
+
+    #[test]
+    fn the_count_of_records_in_doubt_is_that_of_the_entries() {
+        let mut random = fastrand::Rng::with_seed(7);
+        let mut memory = Memory::default();
+        for _ in 0..5_000 {
+            match random.u8(..5) {
+                0 => {
+                    let fates = [Fate::Done, Fate::Found, Fate::Absent, Fate::Maybe { lane: 0, end: random.u64(..9) }];
+                    let entries: Vec<Entry> = (0..random.u32(..6))
+                        .map(|_| Entry::new(h(random.u32(..20)), fates[random.usize(..4)]))
+                        .collect();
+                    memory.put_back(entries.into_iter());
+                }
+                1 => _ = memory.turn_away(h(random.u32(..20)), random.usize(..3)),
+                2 => _ = memory.learn(|_| Some(5).filter(|_| random.bool())),
+                3 if random.u8(..20) == 0 => _ = memory.clear(),
+                _ => _ = memory.take(h(random.u32(..20))),
+            }
+            let in_doubt = memory.entries.iter().filter(|entry| entry.fate.is_in_doubt()).count();
+            assert_eq!((memory.doubts, memory.is_in_doubt()), (in_doubt, in_doubt > 0));
+        }
     }
 
     #[test]
