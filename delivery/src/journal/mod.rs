@@ -27,6 +27,7 @@ mod mark;
 mod reader;
 mod recovery;
 mod release;
+mod room;
 mod scan;
 mod writer;
 

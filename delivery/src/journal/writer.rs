@@ -97,6 +97,11 @@ pub(super) fn is_full(kind: io::ErrorKind) -> bool {
     matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
+/// How large a segment becomes that has blocks for `size` bytes and needs them up to `end`.
+pub(super) fn grown(size: u64, end: u64, segment_bytes: u64) -> u64 {
+    if end <= size { size } else { end.max((size + CHUNK_BYTES).min(segment_bytes)) }
+}
+
 /// How many bytes of frames fit.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Room {
@@ -260,11 +265,10 @@ impl Writer {
             self.roll(journal, need)?;
         }
         let Some(current) = &mut self.current else { unreachable!("a segment was begun") };
-        let end = current.at + need;
-        if end <= current.size {
+        let size = grown(current.size, current.at + need, segment_bytes);
+        if size == current.size {
             return Ok(());
         }
-        let size = end.max((current.size + CHUNK_BYTES).min(segment_bytes));
         let added = size - current.size;
         journal.charge(added)?;
         let mut grown = journal.disk.zero(&current.file, &current.path, current.size, size);
