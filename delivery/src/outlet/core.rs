@@ -249,6 +249,11 @@ impl Core {
         Slot::new(number)
     }
 
+    /// The most workers that there were at a time.
+    pub fn workers(&self) -> usize {
+        usize::from(lock(&self.slots).made)
+    }
+
     pub fn give_back(&self, slot: Slot) {
         lock(&self.slots).free.push(slot);
     }

@@ -42,6 +42,7 @@
 //!   pushes need an empty journal, and as long as a slot is in doubt nothing of it is appended.
 //! * What a push did is told by its answer or by the cursor, never guessed.
 
+mod chance;
 mod config;
 mod core;
 mod drainer;

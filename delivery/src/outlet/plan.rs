@@ -96,6 +96,8 @@ pub(super) struct Plan {
     indexes: Vec<u32>,
     /// Indexes in the batch, list by list.
     order: Vec<u32>,
+    /// Bytes of its records.
+    bytes: usize,
     pub chunks: Vec<Chunk>,
 }
 
@@ -106,7 +108,13 @@ impl Plan {
         self.part_of.clear();
         self.indexes.clear();
         self.order.clear();
+        self.bytes = 0;
         self.chunks.clear();
+    }
+
+    /// Bytes of all records that were [cut](Self::cut).
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// A new list turns up in the batch. Returns its part.
@@ -172,6 +180,7 @@ impl Plan {
                     (at, size) = (place, 0);
                 }
                 size += record;
+                self.bytes += record;
             }
             self.chunks.push(chunk(part.lane, at..end, first, at - begin));
             begin = end;

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use super::chance::Refusal;
 use super::core::Core;
 use super::memory::{Entry, Fate, Match, hash};
 use super::plan::{Bounds, Plan, State};
-use super::push::{Sender, Setback};
+use super::push::Sender;
 use super::slot::Slot;
 use super::spool::Spool;
 use super::switch::{Situation, Way, way};
@@ -15,26 +16,24 @@ use super::{Batch, Outcome, Target};
 use crate::counters::add;
 use crate::error::Trouble;
 use crate::fault::{self, Place};
+use crate::journal::AppendError;
 use crate::journal::frame::Encoder;
 use crate::position::Position;
-use crate::push::Reply;
 use crate::wire::Patience;
 
 /// Two refusals follow each other no faster than this: old hosts ask again at once.
 const CALM: Duration = Duration::from_millis(20);
 /// How long a batch waits for the last of the spool to be drained.
 const HANDOVER: Duration = Duration::from_millis(100);
-/// A spool that took nothing is said to be well again after this time, or when it takes something.
-const VAIN: Duration = Duration::from_secs(1);
 
 mod launch;
 
 /// One thread of the host that hands in batches. It holds a slot while it lives.
 pub struct Worker {
-    core: Arc<Core>,
+    pub(super) core: Arc<Core>,
     /// Always there, until the worker ends.
-    slot: Option<Slot>,
-    sender: Sender,
+    pub(super) slot: Option<Slot>,
+    pub(super) sender: Sender,
     plan: Plan,
     entries: Vec<Entry>,
     generation: u64,
@@ -42,8 +41,12 @@ pub struct Worker {
     later: Option<Instant>,
     /// When waiting for the spool to be drained was in vain.
     vain: Option<Instant>,
-    /// When the spool last took nothing.
-    spool_failed: Option<Instant>,
+    /// What the spool has refused.
+    pub(super) refusal: Refusal,
+    /// Bytes of the largest batch so far.
+    pub(super) largest: usize,
+    /// The host was told that there is no place for a batch.
+    pub(super) sent_away: bool,
     /// The pushes of the batch are on their way: see [`launch`](Self::launch).
     launched: bool,
 }
@@ -60,7 +63,9 @@ impl Worker {
             entries: Vec::new(),
             later: None,
             vain: None,
-            spool_failed: None,
+            refusal: Refusal::default(),
+            largest: 0,
+            sent_away: false,
             launched: false,
         }
     }
@@ -186,29 +191,6 @@ impl Worker {
         true
     }
 
-    /// True if a batch that is handed in now has a chance: the spool takes it, or Redis answers.
-    pub fn probe(&mut self, interrupted: &dyn Fn() -> bool) -> bool {
-        let core = Arc::clone(&self.core);
-        if self.spool_is_well() {
-            return true;
-        }
-        let Some(slot) = self.slot.as_ref() else { return false };
-        if core.is_stopped() || !self.sender.port.is_due(Instant::now()) {
-            return false;
-        }
-        let interrupted = || core.is_stopping() || interrupted();
-        let patience = Patience { deadline: Instant::now() + core.config.timeout, interrupted: &interrupted };
-        let Some(names) = core.names(slot.number) else { return true };
-        match self.sender.ping(&core, &names, patience) {
-            Ok(()) => true,
-            Err(Setback::NotYet) => false,
-            Err(Setback::Trouble(trouble)) => {
-                core.trouble(&trouble);
-                false
-            }
-        }
-    }
-
     /// Parks a record that the host could not even hand in. [`Outcome::Refused`] if there is no folder for it.
     pub fn set_aside(&self, list: &str, detail: &str, record: &[u8]) -> Outcome {
         let core = &self.core;
@@ -222,24 +204,6 @@ impl Worker {
                 Outcome::Later
             }
         }
-    }
-
-    /// True if there is a connection that Redis has not closed. Asks nobody.
-    pub fn is_connected(&mut self) -> bool {
-        if self.sender.port.link().is_some_and(|link| !link.is_alive()) {
-            self.sender.port.close();
-        }
-        self.sender.port.is_open()
-    }
-
-    /// True if there is a spool that takes batches, or a connection, or one may be tried. Asks nobody.
-    pub fn ready(&self) -> bool {
-        self.spool_is_well() || self.sender.port.is_open() || self.sender.port.is_due(Instant::now())
-    }
-
-    fn spool_is_well(&self) -> bool {
-        let in_doubt = self.slot.as_ref().is_some_and(|slot| slot.memory.is_in_doubt());
-        self.core.spool().is_some() && !in_doubt && self.spool_failed.is_none_or(|when| when.elapsed() >= VAIN)
     }
 
     /// `None`: turned away only to keep the order.
@@ -295,6 +259,7 @@ impl Worker {
         let slot = self.slot.as_ref()?;
         // A spool that was opened while records of an earlier epoch are in doubt is not ours yet.
         let spool = core.spool().filter(|spool| spool.journal.epoch() == slot.epoch).cloned();
+        self.largest = self.largest.max(self.plan.bytes());
         self.bring(core, spool, batch, patience);
         if self.plan.is_settled() {
             return Some(Outcome::Done);
@@ -388,14 +353,16 @@ impl Worker {
                 }
                 slot.spooled = Some(lsn);
                 spool.appended(lsn);
-                self.spool_failed = None;
+                self.refusal.clear();
                 core.spool_takes(None);
                 let records = u64::from(frame.records());
                 add(&core.counters.spooled, records);
                 add(&core.counters.accepted, records);
             }
             Err(error) => {
-                self.spool_failed = Some(Instant::now());
+                // What is larger than the spool may be never fits; it may come in smaller pieces.
+                let bytes = if matches!(error, AppendError::TooLarge { .. }) { 0 } else { frame.bytes().len() };
+                self.refusal.note(bytes, Instant::now());
                 core.spool_takes(Some(&error.to_string()));
             }
         }
@@ -531,28 +498,6 @@ fn number_lane(core: &Core, slot: &mut Slot, number: usize) -> (usize, Option<u3
     let found = slot.lanes.find(&list, || (&list, Slot::name(producer, &core.config.producer)));
     slot.lanes.number(number, found.0);
     found
-}
-
-impl Sender {
-    pub(super) fn ping(
-        &mut self,
-        core: &Core,
-        names: &crate::push::Names,
-        patience: Patience<'_>,
-    ) -> Result<(), Setback> {
-        let link = self.port.open_for(core, names, patience)?;
-        let mut out = Vec::new();
-        crate::push::command(&mut out, &["PING"]);
-        let answered = link.send_within(&out, patience).and_then(|()| link.receive_within(patience));
-        let trouble = match answered {
-            Ok(Reply::Error { code, text }) => Trouble::Answered { code, text, connecting: true },
-            Ok(_) => return Ok(()),
-            Err(trouble) => trouble,
-        };
-        self.port.close();
-        self.port.failed();
-        Err(trouble.into())
-    }
 }
 
 #[cfg(test)]

@@ -159,14 +159,9 @@ impl FanWorker {
         self.fan.is_clear() && self.workers.iter_mut().all(|worker| worker.probe(interrupted))
     }
 
-    /// True if each lane has a connection that Redis has not closed. Asks nobody.
-    pub fn is_connected(&mut self) -> bool {
-        self.workers.iter_mut().all(Worker::is_connected)
-    }
-
-    /// True if each lane has a spool that takes batches, or a connection, or one may be tried. Asks nobody.
-    pub fn ready(&self) -> bool {
-        self.workers.iter().all(Worker::ready)
+    /// True if any batch of usual size would be taken now in each lane. See [`Worker::has_place`].
+    pub fn has_place(&mut self, interrupted: &dyn Fn() -> bool) -> bool {
+        self.fan.is_clear() && self.workers.iter_mut().all(|worker| worker.has_place(interrupted))
     }
 
     /// Parks a record that the host could not even hand in. See [`Worker::set_aside`].
