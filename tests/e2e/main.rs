@@ -13,6 +13,7 @@ mod native_conf;
 mod native_control;
 mod native_disk;
 mod native_faults;
+mod native_full;
 mod native_life;
 mod native_parameters;
 mod native_stats;

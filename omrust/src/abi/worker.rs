@@ -82,16 +82,15 @@ impl Texts for Rendered<'_> {
 impl Worker {
     /// `beginTransaction`.
     ///
-    /// Without a spool, versions up to 8.2604 lose the batch that commit turned away if they are then stopped: they have marked its
-    /// messages as done. They have not if begin turns it away; the price is that its first message comes twice.
+    /// Versions up to 8.2604 lose the batch that commit turned away if they are then stopped: they have marked its messages as done.
+    /// They have not if begin turns it away; the price is that its first message comes twice.
     pub fn begin(&self) -> c_int {
         fds::keep_low_ones_taken();
-        if !host().forgets_batches || self.instance.action.settings().spool.is_some() {
+        if !host().forgets_batches {
             return OMOD_OK;
         }
         let Some(mut outlet) = unless_in_use(&self.outlet) else { return OMOD_OK };
-        let reachable = outlet.is_connected() || outlet.probe(&self.interruption());
-        if reachable { OMOD_OK } else { OMOD_SUSPENDED }
+        if outlet.has_place(&self.interruption()) { OMOD_OK } else { OMOD_SUSPENDED }
     }
 
     /// `commitTransaction`.
@@ -141,7 +140,10 @@ impl Worker {
     pub fn resume(&self) -> c_int {
         fds::keep_low_ones_taken();
         let mut outlet = self.outlet.lock().unwrap_or_else(PoisonError::into_inner);
-        if outlet.probe(&self.interruption()) { OMOD_OK } else { OMOD_SUSPENDED }
+        let interruption = self.interruption();
+        // What begin would turn away is not resumed.
+        let chance = outlet.probe(&interruption) && (!host().forgets_batches || outlet.has_place(&interruption));
+        if chance { OMOD_OK } else { OMOD_SUSPENDED }
     }
 
     /// True when nothing may wait for Redis any more, as of now on. While rsyslogd ends it still brings its queue away: each call may
