@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::format::{Count, FRAME_HEADER_BYTES, FrameHeader, GRID, HEADER_BYTES};
 use super::scan::{self, Stamp};
 use super::{Journal, Lsn, Segment, folder, locked};
+use crate::descriptor::above_standard;
 
 /// Bytes that are read at a time.
 const WINDOW_BYTES: u64 = 1 << 20;
@@ -187,7 +188,7 @@ impl Reader {
             self.buffer.clear();
             self.base = self.at;
             self.open = None;
-            match File::open(&path) {
+            match File::open(&path).and_then(above_standard) {
                 Ok(file) => self.open = Some((segment.number, file)),
                 // Gone, and not by us: what was in it is damage like any other.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(self.still_there()),

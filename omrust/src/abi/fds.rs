@@ -3,7 +3,8 @@
 /// Puts /dev/null onto each of the descriptors 0 to 2 that is closed, so that the next socket or file gets a higher one.
 ///
 /// rsyslogd closes 0 in the child that it forks, and 1 and 2 at the end of its start, when this module may be running already: so
-/// this is asked again before each batch and each connection. Three calls when there is nothing to do.
+/// this is asked again before each connection, whose look-up of a name opens sockets of its own. What this project opens and keeps
+/// gets a number above 2 by itself. Three calls when there is nothing to do.
 pub fn keep_low_ones_taken() {
     for fd in 0..3 {
         // SAFETY: asks whether a number is open; any number may be asked for.

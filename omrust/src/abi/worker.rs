@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use delivery::outlet::{Outcome, Worker as OutletWorker};
 
-use super::fds;
 use super::guard::guard;
 use super::host::host;
 use super::instance::{self, Instance};
@@ -85,7 +84,6 @@ impl Worker {
     /// Versions up to 8.2604 lose the batch that commit turned away if they are then stopped: they have marked its messages as done.
     /// They have not if begin turns it away; the price is that its first message comes twice.
     pub fn begin(&self) -> c_int {
-        fds::keep_low_ones_taken();
         if !host().forgets_batches {
             return OMOD_OK;
         }
@@ -138,7 +136,6 @@ impl Worker {
 
     /// `tryResume`: 0 if the next batch has somewhere to go.
     pub fn resume(&self) -> c_int {
-        fds::keep_low_ones_taken();
         let mut outlet = self.outlet.lock().unwrap_or_else(PoisonError::into_inner);
         let interruption = self.interruption();
         // What begin would turn away is not resumed.
