@@ -3,6 +3,7 @@
 //! The records of one list keep their order and become one *part*; a part is cut into *chunks*, one push each. Several chunks
 //! of one list may be under way: Redis works on the first while the next is packed.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use crate::position::{Epoch, Position};
@@ -192,6 +193,18 @@ impl Plan {
         self.order[places].iter().map(|index| *index as usize)
     }
 
+    /// Behind what is refused nothing of its lane goes: pushed, it would move the cursor past it.
+    pub fn hold_back(&mut self) {
+        let mut lanes = HashSet::new();
+        for chunk in &mut self.chunks {
+            match chunk.state {
+                State::Refused => _ = lanes.insert(chunk.lane),
+                State::Open if lanes.contains(&chunk.lane) => chunk.state = State::Refused,
+                State::Open | State::Settled => {}
+            }
+        }
+    }
+
     /// What was refused is tried again.
     pub fn reopen(&mut self) {
         for chunk in self.chunks.iter_mut().filter(|chunk| chunk.state == State::Refused) {
@@ -264,6 +277,20 @@ mod tests {
             plan.chunks.iter().map(|chunk| (chunk.lane, plan.indexes(chunk.places.clone()).collect())).collect();
         assert_eq!(lists, [(3, vec![0, 2, 5]), (5, vec![1, 4]), (9, vec![3])]);
         assert_eq!(shape(&plan), [(3, 100, 3), (5, 103, 2), (9, 105, 1)]);
+    }
+
+    #[test]
+    fn nothing_goes_behind_what_was_refused_in_its_lane() {
+        let mut plan = plan(&[vec![0; 600], vec![1; 600]].concat(), BOUNDS, 1);
+        let lanes: Vec<usize> = plan.chunks.iter().map(|chunk| chunk.lane).collect();
+        assert_eq!(lanes, [0, 0, 0, 1, 1, 1]);
+        plan.hold_back();
+        assert!(plan.chunks.iter().all(|chunk| chunk.state == State::Open));
+        (plan.chunks[0].state, plan.chunks[1].state) = (State::Settled, State::Refused);
+        plan.hold_back();
+        let states: Vec<State> = plan.chunks.iter().map(|chunk| chunk.state).collect();
+        use State::{Open, Refused, Settled};
+        assert_eq!(states, [Settled, Refused, Refused, Open, Open, Open]);
     }
 
     #[test]

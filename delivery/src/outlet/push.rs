@@ -88,7 +88,8 @@ impl Sender {
         }
     }
 
-    /// Pushes the open chunks. `Ok` if none is open any more; chunks may be refused.
+    /// Pushes the open chunks. `Ok` if none is open any more. What Redis will never take is parked, if that is wanted; if not, or if it
+    /// cannot be, it is refused, and so is what stands behind it.
     pub fn push(
         &mut self,
         core: &Core,
@@ -108,6 +109,8 @@ impl Sender {
             let had_link = self.port.is_open();
             self.shut = false;
             let went = self.round(core, lanes, plan, batch, rounds > 0, patience);
+            core.park_refused(plan, lanes, |lane| self.why(lane), batch);
+            plan.hold_back();
             // A record that is too large costs a connection and settles a chunk: there are as many such rounds as such records.
             rounds += usize::from(!self.shut || rounds == 0);
             match went {

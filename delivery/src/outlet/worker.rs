@@ -283,9 +283,6 @@ impl Worker {
             if let (Err(_), Some(spool)) = (pushed, &spool) {
                 spool.set_away(&core.config.name);
             }
-            let Some(slot) = self.slot.as_ref() else { return };
-            let sender = &self.sender;
-            core.park_refused(&mut self.plan, &slot.lanes, |lane| sender.why(lane), batch);
         }
         if let Some(spool) = spool
             && !self.plan.is_settled()
