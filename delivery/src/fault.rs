@@ -1,7 +1,8 @@
 //! Named places at which a test may kill the process.
 //!
 //! With the feature `fault-points` the environment variable `FIFO_BRIDGE_FAULT=NAME:COUNT` ends the process
-//! by SIGKILL at the `COUNT`th passage of NAME. Without the feature a place costs nothing.
+//! by SIGKILL at the `COUNT`th passage of NAME, and `FIFO_BRIDGE_PANIC=NAME:COUNT` lets the first `COUNT` passages of NAME panic.
+//! Without the feature a place costs nothing.
 
 /// A step of the data path. Each is a line after which a crash has to be harmless.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,9 +111,11 @@ impl Place {
 /// Passes `place`; may not return.
 #[cfg(feature = "fault-points")]
 pub fn pass(place: Place) {
-    if armed(place) && COUNT.fetch_sub(1, std::sync::atomic::Ordering::Relaxed) == 1 {
+    if armed(place) && KILL.count() == 1 {
         let _ = nix::sys::signal::kill(nix::unistd::Pid::this(), nix::sys::signal::Signal::SIGKILL);
     }
+    static PANICS: Armed = Armed::new("FIFO_BRIDGE_PANIC");
+    assert!(!PANICS.is(place) || PANICS.count() < 1, "a test wants a panic at {}", place.name());
 }
 
 /// Passes `place`.
@@ -144,7 +147,7 @@ fn look(place: Place) {
 /// True if a test wants the process to die at `place` at all: the place may then prepare for it.
 #[cfg(feature = "fault-points")]
 pub fn armed(place: Place) -> bool {
-    armed_place() == Some(place)
+    KILL.is(place)
 }
 
 /// Never.
@@ -155,15 +158,34 @@ pub fn armed(_place: Place) -> bool {
 }
 
 #[cfg(feature = "fault-points")]
-static COUNT: std::sync::atomic::AtomicI64 = std::sync::atomic::AtomicI64::new(0);
+static KILL: Armed = Armed::new("FIFO_BRIDGE_FAULT");
+
+/// A place and a count that an environment variable names.
+#[cfg(feature = "fault-points")]
+struct Armed {
+    variable: &'static str,
+    place: std::sync::OnceLock<Option<Place>>,
+    count: std::sync::atomic::AtomicI64,
+}
 
 #[cfg(feature = "fault-points")]
-fn armed_place() -> Option<Place> {
-    static ARMED: std::sync::OnceLock<Option<Place>> = std::sync::OnceLock::new();
-    *ARMED.get_or_init(|| {
-        let wanted = std::env::var("FIFO_BRIDGE_FAULT").ok()?;
-        let (name, count) = wanted.split_once(':')?;
-        COUNT.store(count.parse().ok()?, std::sync::atomic::Ordering::Relaxed);
-        Place::ALL.into_iter().chain(Place::JOURNAL).chain(Place::OUTLET).find(|place| place.name() == name)
-    })
+impl Armed {
+    const fn new(variable: &'static str) -> Self {
+        Self { variable, place: std::sync::OnceLock::new(), count: std::sync::atomic::AtomicI64::new(0) }
+    }
+
+    fn is(&self, place: Place) -> bool {
+        let named = self.place.get_or_init(|| {
+            let wanted = std::env::var(self.variable).ok()?;
+            let (name, count) = wanted.split_once(':')?;
+            self.count.store(count.parse().ok()?, std::sync::atomic::Ordering::Relaxed);
+            Place::ALL.into_iter().chain(Place::JOURNAL).chain(Place::OUTLET).find(|place| place.name() == name)
+        });
+        *named == Some(place)
+    }
+
+    /// What is left of the count before this passage.
+    fn count(&self) -> i64 {
+        self.count.fetch_sub(1, std::sync::atomic::Ordering::Relaxed)
+    }
 }

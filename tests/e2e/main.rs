@@ -12,6 +12,7 @@ mod native_abi;
 mod native_conf;
 mod native_control;
 mod native_disk;
+mod native_drainer;
 mod native_faults;
 mod native_full;
 mod native_life;

@@ -50,6 +50,8 @@ pub struct Reader {
     expected: Count,
     /// Frames before it were drained in an earlier life.
     skip_below: u64,
+    /// Damage before it was told already.
+    told: Count,
     /// A part of the file, and where it begins in it.
     buffer: Vec<u8>,
     base: u64,
@@ -67,7 +69,24 @@ impl Reader {
     pub(super) fn new(journal: Arc<Journal>, from: (u64, u64), released: Count) -> Self {
         let skip_below = released.lsn;
         let (number, at) = from;
-        Self { journal, number, at, open: None, expected: released, skip_below, buffer: Vec::new(), base: 0 }
+        let (open, buffer, told) = (None, Vec::new(), Count::default());
+        Self { journal, number, at, open, expected: released, skip_below, told, buffer, base: 0 }
+    }
+
+    /// Goes back to the first frame that is not released: all that was given out since comes again.
+    pub fn rewind(&mut self) {
+        let (from, released) = {
+            let mut state = locked(&self.journal.state);
+            state.trail.clear();
+            (state.from, state.released)
+        };
+        (self.number, self.at) = from;
+        self.open = None;
+        self.buffer.clear();
+        self.base = 0;
+        self.told = self.told.max(self.expected);
+        self.expected = released;
+        self.skip_below = self.skip_below.max(released.lsn);
     }
 
     /// The journal that it reads.
@@ -241,6 +260,8 @@ impl Reader {
         let from = self.expected.max(locked(&self.journal.state).released);
         if bytes.iter().all(|byte| *byte == 0) && self.at >= segment.settled {
             log::debug!("{place} are empty");
+        } else if count.lsn <= self.told.lsn {
+            log::debug!("{place} are damaged, as was told");
         } else if count.lsn <= self.skip_below {
             log::warn!("{place} are damaged: they had been delivered");
         } else if self.at >= segment.settled {
@@ -269,7 +290,7 @@ impl Reader {
 
     /// Everything up to `count` should have come and did not.
     fn miss(&mut self, count: Count, released: Count, why: &str) {
-        let from = self.expected.max(released);
+        let from = self.expected.max(released).max(self.told);
         if from.lsn < count.lsn {
             self.journal.lost(from, count);
             log::error!("the spool {} has lost {}: {why}", self.journal.config.directory.display(), told(from, count));

@@ -60,6 +60,11 @@ impl Journal {
         freed
     }
 
+    /// How many frames were given out and are not released.
+    pub fn given_out(&self) -> usize {
+        locked(&self.state).trail.len()
+    }
+
     /// A full disk may have no room for the mark, and must be freed all the same: at worst a later start will miss what was drained.
     fn note_before_freeing(&self, now: bool) -> Result<(), JournalError> {
         match self.note(now) {

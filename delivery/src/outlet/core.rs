@@ -221,6 +221,11 @@ impl Core {
         telling.health.last_error_time = unix_seconds();
     }
 
+    /// A person has looked at it.
+    pub fn stand_no_more(&self) {
+        lock(&self.telling).health.stopped = false;
+    }
+
     /// True if nothing is to be pushed until a person has looked at it and sent a HUP.
     pub fn is_stopped(&self) -> bool {
         self.stopped.load(Relaxed) == self.generation.load(Relaxed) + 1

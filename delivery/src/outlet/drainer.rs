@@ -2,12 +2,17 @@
 //!
 //! It takes a window of frames and pushes it until all of it is in Redis or parked; then the frames are released. A window that was
 //! in Redis already, because an earlier life or a lost answer left it there, is recognised by the cursors of its lanes.
+//!
+//! A panic costs no record: it is caught, and everything begins anew at the first frame that is not released.
 
 use std::fmt::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use super::core::{Core, unix_seconds};
+use super::mishap::{self, Mishaps, Next};
 use super::plan::{Bounds, Plan};
 use super::push::{Sender, Setback};
 use super::slot::Lanes;
@@ -90,21 +95,69 @@ impl Drainer {
 
     /// Works until the outlet stops.
     pub fn run(mut self, reader: Option<Reader>) {
+        let core = Arc::clone(&self.core);
+        let mut mishaps = Mishaps::default();
         let Some(mut reader) = reader.or_else(|| self.open()) else { return };
-        let Some(spool) = self.core.spool().cloned() else { return };
-        while !self.core.is_stopping() {
-            let pause = self.step(&spool, &mut reader);
-            self.gauges(&spool);
-            // What was appended last is synced in time also while nothing can be drained.
-            spool.journal.tick();
+        let Some(spool) = core.spool().cloned() else { return };
+        // The generation in which it stands still.
+        let mut standing = None;
+        while !core.is_stopping() {
+            if standing.is_some_and(|generation| generation == core.generation.load(Relaxed)) {
+                spool.journal.tick();
+                core.pause(paced(IDLE, &spool));
+                continue;
+            }
+            if standing.take().is_some() {
+                mishaps.forget();
+                core.stand_no_more();
+            }
+            // Nothing that may be half done outlives it: the drainer and its place in the journal are made anew below, and what all
+            // threads share is behind locks that expect it.
+            let turn = catch_unwind(AssertUnwindSafe(|| self.turn(&spool, &mut reader)));
+            let pause = match turn {
+                Ok(pause) => pause,
+                Err(panic) => {
+                    let site = (spool.journal.released(), self.window.last);
+                    let next = mishaps.next(site);
+                    self.complain(mishap::text(panic.as_ref()), mishaps.count, next);
+                    if next == Next::StandStill {
+                        standing = Some(core.generation.load(Relaxed));
+                    }
+                    reader.rewind();
+                    self = Self::new(Arc::clone(&core));
+                    Some(RETRY)
+                }
+            };
             if let Some(pause) = pause {
-                self.core.pause(match spool.journal.config().sync {
-                    Sync::Interval(interval) => pause.min(interval.max(SHORTEST)),
-                    Sync::Always | Sync::Never => pause,
-                });
+                core.pause(paced(pause, &spool));
             }
         }
         spool.journal.flush();
+    }
+
+    fn turn(&mut self, spool: &Arc<Spool>, reader: &mut Reader) -> Option<Duration> {
+        let pause = self.step(spool, reader);
+        self.gauges(spool);
+        // What was appended last is synced in time also while nothing can be drained.
+        spool.journal.tick();
+        pause
+    }
+
+    /// A panic was caught. One line each: there is a pause behind each, and the second one at a place is the last.
+    fn complain(&self, panic: &str, count: u32, next: Next) {
+        let name = &self.core.config.name;
+        match next {
+            Next::StartOver => {
+                log::error!("{name}: internal error {count} while draining the spool, it starts over: {panic}")
+            }
+            Next::StandStill => {
+                log::error!(
+                    "{name}: internal error {count} while draining the spool, at the same place as before: nothing is drained until \
+                     HUP or a restart, what is in the spool stays there and batches go on into it: {panic}"
+                );
+                self.core.stand(panic);
+            }
+        }
     }
 
     /// The folder could not be used at the start: tries until it can.
@@ -283,6 +336,14 @@ impl Drainer {
 
     fn gauges(&self, spool: &Spool) {
         self.core.share.set_spool(spool.journal.bytes(), spool.age().as_millis() as u64);
+    }
+}
+
+/// A pause in which no interval of syncs is missed.
+fn paced(pause: Duration, spool: &Spool) -> Duration {
+    match spool.journal.config().sync {
+        Sync::Interval(interval) => pause.min(interval.max(SHORTEST)),
+        Sync::Always | Sync::Never => pause,
     }
 }
 

@@ -48,6 +48,7 @@ mod core;
 mod drainer;
 mod fan;
 mod memory;
+mod mishap;
 mod plan;
 mod port;
 mod push;

@@ -8,6 +8,7 @@ pub(super) mod faults;
 #[cfg(not(feature = "fault-points"))]
 mod kills;
 mod model;
+mod rewind;
 mod room;
 
 mod threads;
