@@ -1,5 +1,6 @@
 //! What all workers of an outlet share.
 
+use std::collections::HashMap;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -68,13 +69,22 @@ struct Slots {
     made: u16,
 }
 
+/// That a list takes nothing is said again after this time.
+const REFUSED_AGAIN: Duration = Duration::from_mins(10);
+/// Two such lines do not follow each other faster.
+const REFUSED_PACE: Duration = Duration::from_secs(10);
+/// So many lists are known to take nothing.
+const REFUSED_LISTS: usize = 1024;
+
 /// What was said last: one line per change.
 #[derive(Default)]
 struct Telling {
     class: String,
     since: Option<Instant>,
     failures: u64,
-    refused: Option<(String, Instant)>,
+    /// Lists that take nothing, and when that was said of each.
+    refused: HashMap<String, Instant>,
+    refused_last: Option<Instant>,
     policy: String,
     health: Health,
 }
@@ -318,15 +328,25 @@ impl Core {
         }
     }
 
-    /// Redis takes no records into this list. One line per list, or per ten seconds.
+    /// Lists that took nothing may take something now: it is worth a line if they do not.
+    pub fn forget_refused(&self) {
+        lock(&self.telling).refused.clear();
+    }
+
+    /// Redis takes no records into this list. One line per list now and then, and one per ten seconds.
     pub fn refused(&self, list: &str, records: usize, trouble: &Trouble) {
         let mut telling = lock(&self.telling);
         telling.health.last_error = trouble.to_string();
         telling.health.last_error_time = unix_seconds();
-        if telling.refused.as_ref().is_some_and(|(said, when)| said == list || when.elapsed().as_secs() < 10) {
+        let said = telling.refused.get(list).is_some_and(|when| when.elapsed() < REFUSED_AGAIN);
+        if said || telling.refused_last.is_some_and(|when| when.elapsed() < REFUSED_PACE) {
             return;
         }
-        telling.refused = Some((list.to_owned(), Instant::now()));
+        if telling.refused.len() >= REFUSED_LISTS {
+            telling.refused.clear();
+        }
+        telling.refused.insert(list.to_owned(), Instant::now());
+        telling.refused_last = Some(Instant::now());
         let fate = match self.config.on_refused {
             OnRefused::Hold => "they wait",
             OnRefused::DeadLetter if self.parks() => "they become dead letters",

@@ -1,10 +1,12 @@
 //! The thread that brings the spool into Redis, in order.
 //!
 //! It takes a window of frames and pushes it until all of it is in Redis or parked; then the frames are released. A window that was
-//! in Redis already, because an earlier life or a lost answer left it there, is recognised by the cursors of its lanes.
+//! in Redis already, because an earlier life or a lost answer left it there, is recognised by the cursors of its lanes. Lists that
+//! are held (`held.rs`) are passed by.
 //!
 //! A panic costs no record: it is caught, and everything begins anew at the first frame that is not released.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -12,12 +14,14 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use super::core::{Core, unix_seconds};
+use super::held::{Head, Held};
 use super::mishap::{self, Mishaps, Next};
-use super::plan::{Bounds, Plan};
+use super::plan::{Bounds, Plan, State};
 use super::push::{Sender, Setback};
 use super::slot::Lanes;
 use super::spool::Spool;
-use super::{Batch, Target};
+use super::window::Window;
+use super::{Batch, OnRefused};
 use crate::fault::{self, Place};
 use crate::journal::frame::{self, Malformed};
 use crate::journal::{Journal, Lsn, Reader};
@@ -25,10 +29,6 @@ use crate::position::Position;
 use crate::spool::Sync;
 use crate::wire::Patience;
 
-/// A window takes in frames until it has so many bytes
-const WINDOW_BYTES: usize = 1 << 20;
-/// or records.
-const WINDOW_RECORDS: usize = 16_384;
 /// How often a folder that cannot be used is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 /// An interval of syncs is kept down to this.
@@ -36,41 +36,19 @@ const SHORTEST: Duration = Duration::from_millis(10);
 /// How long it sleeps when there is nothing to do.
 const IDLE: Duration = Duration::from_millis(500);
 
-/// Frames that are being brought into Redis.
-#[derive(Default)]
-struct Window {
-    bytes: Vec<u8>,
-    /// Where each record begins and ends in `bytes`.
-    records: Vec<(usize, usize)>,
-    /// The last of its frames.
-    last: Option<Lsn>,
-}
-
-impl Batch for Window {
-    fn len(&self) -> usize {
-        self.records.len()
-    }
-
-    fn target(&self, _index: usize) -> Target<'_> {
-        Target::Main
-    }
-
-    fn record(&self, index: usize) -> &[u8] {
-        let (from, to) = self.records[index];
-        &self.bytes[from..to]
-    }
-}
-
 pub(super) struct Drainer {
     core: Arc<Core>,
     sender: Sender,
     lanes: Lanes,
     plan: Plan,
     window: Window,
+    held: Held,
     /// What is known of dead letters was looked up.
     letters: bool,
     /// Files could not be freed, and that was told.
     unreleased: bool,
+    /// The last frame that was taken in.
+    looked_at: Lsn,
     key: String,
     said: String,
     /// A frame that is not understood was met: nothing behind it may be drained, and it must not be released.
@@ -85,8 +63,10 @@ impl Drainer {
             lanes: Lanes::default(),
             plan: Plan::default(),
             window: Window::default(),
+            held: Held::default(),
             letters: false,
             unreleased: false,
+            looked_at: Lsn(0),
             key: String::new(),
             said: String::new(),
             strange: None,
@@ -117,7 +97,7 @@ impl Drainer {
             let pause = match turn {
                 Ok(pause) => pause,
                 Err(panic) => {
-                    let site = (spool.journal.released(), self.window.last);
+                    let site = (spool.journal.released(), self.window.first);
                     let next = mishaps.next(site);
                     self.complain(mishap::text(panic.as_ref()), mishaps.count, next);
                     if next == Next::StandStill {
@@ -175,7 +155,10 @@ impl Drainer {
     fn step(&mut self, spool: &Arc<Spool>, reader: &mut Reader) -> Option<Duration> {
         // What is acknowledged by now is read, or passed over because it is damaged, before there is nothing left to read.
         let end = spool.journal.end();
-        if self.window.last.is_none() {
+        if self.held.is_due(Instant::now()) {
+            self.try_held(spool, reader);
+        }
+        if self.window.last.is_none() && !self.held.is_full(spool.journal.given_out()) {
             match self.fill(reader) {
                 Ok(()) => self.said.clear(),
                 Err(text) => {
@@ -184,34 +167,94 @@ impl Drainer {
                 }
             }
         }
-        let Some(last) = self.window.last else { return self.idle(spool, end) };
+        let Some(last) = self.window.last else { return self.rest(spool, end) };
         let core = Arc::clone(&self.core);
-        let interrupted = || core.is_stopping();
         let begun = Instant::now();
-        let patience = Patience { deadline: begun + core.config.timeout, interrupted: &interrupted };
         let pushed = match self.plan.is_settled() {
             true => Ok(()),
-            false => self.sender.push(&core, &mut self.lanes, &mut self.plan, &self.window, patience),
+            false => push(&mut self.sender, &core, &mut self.lanes, &mut self.plan, &self.window),
         };
-        let sender = &self.sender;
-        core.park_refused(&mut self.plan, &self.lanes, |lane| sender.why(lane), &self.window);
-        if !self.plan.is_settled() {
-            // Held lists are tried again like anything else that failed.
+        if !self.plan.is_settled() && !(pushed.is_ok() && self.hold()) {
+            // What is refused is tried again like anything else that failed.
             self.plan.reopen();
             if pushed.is_ok() {
                 self.sender.port.failed();
             }
             return Some(if core.is_stopped() { IDLE } else { self.sender.port.wait() });
         }
+        note(&mut self.held, &self.lanes, &self.plan);
         fault::pass(Place::OutletBeforeRelease);
-        self.release(spool, last);
+        let upto = self.held.release(last);
+        self.release(spool, upto);
         fault::pass(Place::OutletAfterRelease);
-        self.window = Window { bytes: std::mem::take(&mut self.window.bytes), ..Window::default() };
+        self.window.clear();
         spool.released();
         if begun.elapsed() < core.config.delay {
             spool.set_back(&core.config.name);
         }
         None
+    }
+
+    /// Nothing is there that could be pushed.
+    fn rest(&mut self, spool: &Arc<Spool>, end: Lsn) -> Option<Duration> {
+        if self.held.is_empty() {
+            return self.idle(spool, end);
+        }
+        let wait = self.held.wait(Instant::now()).min(IDLE);
+        if self.held.is_full(spool.journal.given_out()) {
+            return Some(wait);
+        }
+        spool.journal.wait(end, wait);
+        None
+    }
+
+    /// Everything of the window is settled but what was refused: its lanes wait, the others go on. False if all have to wait.
+    fn hold(&mut self) -> bool {
+        if self.core.config.on_refused != OnRefused::Hold {
+            return false;
+        }
+        let Some(frame) = self.window.first else { return false };
+        let mut heads: Vec<(Box<str>, Head)> = Vec::new();
+        let mut seen = HashSet::new();
+        for chunk in self.plan.chunks.iter().filter(|chunk| chunk.state != State::Settled) {
+            if seen.insert(chunk.lane)
+                && let Some(first) = self.plan.indexes(chunk.places.clone()).next()
+            {
+                let record = self.window.record(first).to_vec();
+                heads.push((self.lanes[chunk.lane].key().into(), Head { frame, at: chunk.begin(), record }));
+            }
+        }
+        self.held.hold(heads, Instant::now())
+    }
+
+    /// Tries the heads of what is held. If one is taken, everything that is not released is read again.
+    fn try_held(&mut self, spool: &Spool, reader: &mut Reader) {
+        let (mut heads, mut plan) = (Window::default(), Plan::default());
+        // The places of a window that waits stay what they are.
+        self.lanes.begin(true);
+        for (index, (key, head)) in self.held.heads().enumerate() {
+            let place = self.lanes.find(key, || lane_of(key)).0;
+            let part = plan.part_at(place, head.at, None);
+            plan.add(index, part);
+            heads.push(&head.record);
+        }
+        cut(&mut plan, &self.core, &heads);
+        let begun = Instant::now();
+        let pushed = push(&mut self.sender, &self.core, &mut self.lanes, &mut plan, &heads);
+        if plan.chunks.iter().any(|chunk| chunk.state == State::Settled) {
+            note(&mut self.held, &self.lanes, &self.plan);
+            note(&mut self.held, &self.lanes, &plan);
+            self.held.go_back(self.looked_at);
+            self.core.forget_refused();
+            self.window.clear();
+            self.strange = None;
+            reader.rewind();
+        } else {
+            self.held.put_off(Instant::now(), fastrand::f64());
+        }
+        if pushed.is_ok() && begun.elapsed() < self.core.config.delay {
+            spool.set_back(&self.core.config.name);
+        }
     }
 
     fn release(&mut self, spool: &Spool, lsn: Lsn) {
@@ -261,12 +304,10 @@ impl Drainer {
 
     /// Takes in the next frames. After an error there is no window; what stands before the place of the error is one before it is told.
     fn fill(&mut self, reader: &mut Reader) -> Result<(), String> {
-        self.window.bytes.clear();
-        self.window.bytes.shrink_to(4 * WINDOW_BYTES);
-        self.window.records.clear();
+        self.window.clear();
         self.plan.clear();
         self.lanes.begin(false);
-        while self.window.bytes.len() < WINDOW_BYTES && self.window.records.len() < WINDOW_RECORDS {
+        while !self.window.is_full() {
             if self.strange.is_some() {
                 break;
             }
@@ -284,16 +325,15 @@ impl Drainer {
                 self.strange = Some(format!("frame {} of the spool: {error}", lsn.0));
                 break;
             }
+            self.window.first.get_or_insert(lsn);
             self.window.last = Some(lsn);
+            self.looked_at = lsn;
         }
         if let (Some(text), None) = (&self.strange, self.window.last) {
             self.core.stand(text);
             return Err(text.clone());
         }
-        let bounds = Bounds { records: self.core.config.chunk_records, bytes: self.core.config.chunk_bytes };
-        let window = &self.window;
-        let none = || Position::start(self.core.epoch());
-        self.plan.cut(bounds, |_| none(), |index| window.record(index).len());
+        cut(&mut self.plan, &self.core, &self.window);
         Ok(())
     }
 
@@ -314,12 +354,16 @@ impl Drainer {
             }
             self.key.clear();
             let _ = write!(self.key, "{}\0{}\0{}", batch.producer, part.slot, part.list);
-            let producer = || (part.list, format!("{}:{}", batch.producer, part.slot));
-            let (place, last) = self.lanes.find(&self.key, producer);
+            let had = usize::try_from(self.held.had(&self.key, part.start)).unwrap_or(usize::MAX);
+            if self.held.holds(&self.key) || had >= part.records.len() {
+                continue;
+            }
+            let (place, last) = self.lanes.find(&self.key, || lane_of(&self.key));
+            let start = Position { offset: part.start.offset + had as u64, ..part.start };
             // An earlier life may have parked some of it, and ended before it released the frame.
-            let parked = self.core.parked_between(part.start, part.end());
-            let mut in_plan = self.plan.part_at(place, part.start, last);
-            for (record, offset) in part.records.iter().zip(part.start.offset..) {
+            let parked = self.core.parked_between(start, part.end());
+            let mut in_plan = self.plan.part_at(place, start, last);
+            for (record, offset) in part.records.iter().zip(part.start.offset..).skip(had) {
                 if parked.binary_search(&(offset + 1)).is_ok() {
                     let next = Position { offset: offset + 1, ..part.start };
                     in_plan = self.plan.part_at(place, next, None);
@@ -337,6 +381,33 @@ impl Drainer {
     fn gauges(&self, spool: &Spool) {
         self.core.share.set_spool(spool.journal.bytes(), spool.age().as_millis() as u64);
     }
+}
+
+/// Cuts what was added of `window`.
+fn cut(plan: &mut Plan, core: &Core, window: &Window) {
+    let bounds = Bounds { records: core.config.chunk_records, bytes: core.config.chunk_bytes };
+    plan.cut(bounds, |_| Position::start(core.epoch()), |index| window.record(index).len());
+}
+
+fn push(sender: &mut Sender, core: &Core, lanes: &mut Lanes, plan: &mut Plan, window: &Window) -> Result<(), Setback> {
+    let interrupted = || core.is_stopping();
+    let patience = Patience { deadline: Instant::now() + core.config.timeout, interrupted: &interrupted };
+    sender.push(core, lanes, plan, window, patience)
+}
+
+/// What of the plan is settled is never pushed again in this life.
+fn note(held: &mut Held, lanes: &Lanes, plan: &Plan) {
+    for chunk in plan.chunks.iter().filter(|chunk| chunk.state == State::Settled) {
+        held.note(lanes[chunk.lane].key(), chunk.end());
+    }
+}
+
+/// The list and the producer of the lane that the drainer knows by `key`.
+fn lane_of(key: &str) -> (&str, String) {
+    let mut words = key.splitn(3, '\0');
+    let mut word = || words.next().unwrap_or_default();
+    let (producer, slot) = (word(), word());
+    (word(), format!("{producer}:{slot}"))
 }
 
 /// A pause in which no interval of syncs is missed.

@@ -32,6 +32,7 @@
 //! | after the append, before its sync | as before | all or nothing | was told nothing | the cursor, if the frame comes out |
 //! | after the sync | as before | all | may have heard "done" | the cursor |
 //! | drainer: after a push, before the release | all | all | heard "done" | the cursor: same epoch and further, or a later epoch of this store |
+//! | drainer: past lists that are held | of the others what was pushed | from the first held frame on all | heard "done" | each lane's cursor |
 //! | drainer: after a dead letter, before the release | nothing | all | heard "done" | the position in the letter |
 //!
 //! # What must stay true
@@ -47,6 +48,7 @@ mod config;
 mod core;
 mod drainer;
 mod fan;
+mod held;
 mod memory;
 mod mishap;
 mod plan;
@@ -56,6 +58,7 @@ mod share;
 mod slot;
 mod spool;
 mod switch;
+mod window;
 mod worker;
 
 use std::sync::atomic::Ordering::Relaxed;

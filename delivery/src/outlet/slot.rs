@@ -63,6 +63,11 @@ impl Lane {
         fences.rev().find(|(fence, _)| *fence == at.offset).map_or(at.offset, |(_, have)| *have)
     }
 
+    /// What it is found by.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
     /// The cursor is `cursor`.
     pub fn set_tip(&mut self, cursor: &[u8]) {
         self.tip.clear();

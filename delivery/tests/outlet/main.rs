@@ -3,6 +3,7 @@
 
 mod direct;
 mod fan;
+mod hold;
 mod later;
 #[path = "../push/server.rs"]
 #[expect(dead_code, reason = "shared with other tests")]

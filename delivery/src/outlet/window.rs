@@ -1,0 +1,58 @@
+//! Frames that are being brought into Redis together.
+
+use super::{Batch, Target};
+use crate::journal::Lsn;
+
+/// A window takes in frames until it has so many bytes
+const BYTES: usize = 1 << 20;
+/// or records.
+const RECORDS: usize = 16_384;
+
+/// Frames that are being brought into Redis.
+#[derive(Default)]
+pub(super) struct Window {
+    pub bytes: Vec<u8>,
+    /// Where each record begins and ends in `bytes`.
+    pub records: Vec<(usize, usize)>,
+    /// The first of its frames.
+    pub first: Option<Lsn>,
+    /// The last of its frames.
+    pub last: Option<Lsn>,
+}
+
+impl Window {
+    /// Another one begins.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(4 * BYTES);
+        self.records.clear();
+        (self.first, self.last) = (None, None);
+    }
+
+    /// True if nothing more is taken in.
+    pub fn is_full(&self) -> bool {
+        self.bytes.len() >= BYTES || self.records.len() >= RECORDS
+    }
+
+    /// A record of its own, not out of a frame.
+    pub fn push(&mut self, record: &[u8]) {
+        let from = self.bytes.len();
+        self.bytes.extend_from_slice(record);
+        self.records.push((from, self.bytes.len()));
+    }
+}
+
+impl Batch for Window {
+    fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    fn target(&self, _index: usize) -> Target<'_> {
+        Target::Main
+    }
+
+    fn record(&self, index: usize) -> &[u8] {
+        let (from, to) = self.records[index];
+        &self.bytes[from..to]
+    }
+}
