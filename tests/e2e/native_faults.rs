@@ -103,6 +103,11 @@ fn rsyslogd_and_redis_are_killed_behind_relp() {
 }
 
 #[test]
+fn rsyslogd_is_killed_behind_relp_while_redis_refuses() {
+    faults::rsyslogd_killed_while_refused().assert_clean(&OMRUST);
+}
+
+#[test]
 fn the_spool_is_full() {
     faults::spool_full().assert_clean(&OMRUST);
 }

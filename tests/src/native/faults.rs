@@ -161,13 +161,33 @@ pub fn stopped_while_redis_stands_still() -> Scenario {
 
 /// `kill -9` of rsyslogd, three times. RELP's answer comes after the action's: the sender sends again what has no answer.
 ///
-/// With [`Queue::Direct`] the control loses nothing either: this holds rsyslogd's own order of things to it. A queue in memory
-/// loses with any action.
+/// With [`Queue::Direct`] the control loses nothing either, and cannot: its action answers when Redis has, for one message at a time, and
+/// RELP answers after it. So nothing that was answered is in the process when it dies. The price is a round trip to Redis and
+/// back for each message. With a queue in memory, as omhiredis is used, what RELP has answered for is lost with the process, whatever the
+/// action. What tells the actions apart is a kill while Redis takes nothing: [`rsyslogd_killed_while_refused`], [`both_killed`].
 pub fn rsyslogd_killed(queue: Queue, spool: bool) -> Scenario {
     let plan = Plan { way: Way::Relp(1000), queue, ..plan(spool) };
     let round = [Step::Flow(300), Step::Kill, Step::Start];
     let steps = [vec![Step::Send(&["a", "b"])], round.repeat(3), vec![Step::Flow(300)]].concat();
     Scenario { name: "rsyslogd is killed", plan, steps }
+}
+
+/// The same while Redis answers that it has no memory left.
+pub fn rsyslogd_killed_while_refused() -> Scenario {
+    let plan = Plan { way: Way::Relp(1000), queue: Queue::Direct, ..plan(true) };
+    let round = [
+        Step::Flow(300),
+        Step::Redis(&["CONFIG", "SET", "maxmemory", "1"]),
+        Step::Sent(500),
+        Step::Kill,
+        Step::Start,
+        Step::Sent(500),
+        Step::Kill,
+        Step::Redis(&["CONFIG", "SET", "maxmemory", "0"]),
+        Step::Start,
+    ];
+    let steps = [vec![Step::Send(&["a", "b"])], round.repeat(2), vec![Step::Flow(300)]].concat();
+    Scenario { name: "rsyslogd is killed while redis refuses", plan, steps }
 }
 
 /// The same while Redis is away.
