@@ -17,6 +17,7 @@ mod native_faults;
 mod native_full;
 mod native_life;
 mod native_parameters;
+mod native_states;
 mod native_stats;
 mod outage;
 mod packaging;
