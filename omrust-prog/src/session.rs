@@ -13,7 +13,7 @@ use delivery::counters::{Counters, add};
 use delivery::outlet::{Health, Outcome, Outlet, OutletError, Worker};
 use delivery::position::{Epoch, Position};
 
-use crate::ahead::Ahead;
+use crate::ahead::{Ahead, is_due};
 use crate::fault::{self, Place};
 use crate::held::{Records, Section};
 use crate::intake::Left;
@@ -24,8 +24,6 @@ use crate::settings::Settings;
 /// So long after its start a program may be handed what belongs to another one's last life.
 const YOUNG: Duration = Duration::from_secs(120);
 
-/// A part of a transaction that is brought to Redis ahead of the commit.
-const EARLY_RECORDS: usize = 256;
 /// Used sections that are kept for their memory.
 const SPARE: usize = 16;
 
@@ -52,6 +50,8 @@ pub struct Session {
     next: u64,
     /// Records that were handed in since the last answer, those told apart included.
     turn: usize,
+    /// The same of the last turn that was answered OK: mostly as many come again.
+    expected: usize,
     /// Those among them that were accepted as new.
     fresh: usize,
     /// All of it is safe; the host may not know yet.
@@ -105,6 +105,7 @@ impl Session {
             epoch,
             next: 0,
             turn: 0,
+            expected: 0,
             fresh: 0,
             safe: false,
             noted,
@@ -189,7 +190,7 @@ impl Session {
         fault::pass(Place::AfterNote);
         self.next += 1;
         self.noted += 1;
-        if self.current.len() >= EARLY_RECORDS {
+        if is_due(self.current.len(), self.turn, self.expected) {
             self.begin_early();
         }
     }
@@ -261,6 +262,7 @@ impl Session {
     pub fn answered(&mut self, safe: bool) {
         if safe {
             self.recall.answered(self.turn);
+            self.expected = self.turn;
             if self.recall.is_empty()
                 && let Some(seat) = &mut self.seat
             {
