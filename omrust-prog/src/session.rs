@@ -17,7 +17,7 @@ use crate::ahead::{Ahead, is_due};
 use crate::fault::{self, Place};
 use crate::held::{Records, Section};
 use crate::intake::Left;
-use crate::recall::{Recall, mark};
+use crate::recall::{Mark, Recall, mark};
 use crate::seat::{Seat, outlet};
 use crate::settings::Settings;
 
@@ -162,12 +162,8 @@ impl Session {
     /// Accepts a record: from here on it survives a kill.
     pub fn message(&mut self, record: &[u8]) {
         add(&self.outlet.counters().received, 1);
-        let first = self.turn == 0;
         self.turn += 1;
-        if first {
-            self.claim(record);
-        }
-        if !self.recall.is_empty() && self.recall.take(mark(record)) {
+        if self.comes_again(record) {
             add(&self.outlet.counters().duplicates_suppressed, 1);
             return;
         }
@@ -286,19 +282,30 @@ impl Session {
         self.turn = 0;
     }
 
-    /// The first record of a turn: it may belong to what a killed program has left.
-    fn claim(&mut self, record: &[u8]) {
-        let Some(seat) = &mut self.seat else { return };
+    /// True if it was accepted before, by this life or by one that was killed.
+    fn comes_again(&mut self, record: &[u8]) -> bool {
+        // In a turn nothing comes again behind something new.
+        let may_claim = self.fresh == 0;
+        if self.recall.is_empty() && !may_claim {
+            return false;
+        }
+        let mark = mark(record);
+        self.recall.take(mark) || (may_claim && self.claim(mark) && self.recall.take(mark))
+    }
+
+    /// A record that may belong to what a killed program has left. It need not be the first of the turn: those that failed when rsyslog handed a
+    /// batch in one by one come last, together, and each may have been in the hands of another life.
+    fn claim(&mut self, mark: Mark) -> bool {
+        let Some(seat) = &mut self.seat else { return false };
         if self.born.elapsed() > YOUNG {
             seat.estate.close();
-            return;
+            return false;
         }
         seat.estate.refresh();
-        if seat.estate.is_open()
-            && let Some(marks) = seat.estate.claim(mark(record))
-        {
-            self.recall.remember(marks);
-        }
+        let claimed = if seat.estate.is_open() { seat.estate.claim(mark) } else { None };
+        let found = claimed.is_some();
+        self.recall.remember(claimed.into_iter().flatten());
+        found
     }
 
     /// Says once that the file of what is accepted cannot be written, and once that it can again.
