@@ -1,55 +1,11 @@
 //! `fifo-bridge check`: is the configuration good, and does Redis take us?
 
-use delivery::link::{Link, may_drop_cursor};
-use delivery::push::Reply;
+pub use ::settings::check::Findings;
 
 use crate::settings::Settings;
 
-/// What was found.
-#[derive(Debug, Default)]
-pub struct Findings {
-    /// Things that are good to know.
-    pub notes: Vec<String>,
-    /// Things that keep the bridge from working.
-    pub faults: Vec<String>,
-}
-
 /// Connects, logs in, and looks at list, cursor and eviction policy. Changes nothing.
 pub fn redis(settings: &Settings) -> Findings {
-    let mut findings = Findings::default();
-    let connected = settings.login().and_then(|endpoint| Link::connect(&endpoint).map_err(|error| error.to_string()));
-    let mut link = match connected {
-        Ok(link) => link,
-        Err(error) => {
-            findings.faults.push(format!("redis at {} cannot be used: {error}", settings.endpoint));
-            return findings;
-        }
-    };
-    findings.notes.push(format!("redis at {} answers", settings.endpoint));
     let names = &settings.names;
-    match link.cursor(&names.cursor) {
-        Ok(cursor) if cursor.is_empty() => findings.notes.push(format!("there is no cursor {} yet", names.cursor)),
-        Ok(cursor) => {
-            findings.notes.push(format!("the cursor {} is {}", names.cursor, String::from_utf8_lossy(&cursor)));
-        }
-        Err(error) => findings.faults.push(format!("the cursor {} cannot be read: {error}", names.cursor)),
-    }
-    match link.ask(&["LLEN", &names.list]) {
-        Ok(Reply::Number(length)) => findings.notes.push(format!("the list {} has {length} records", names.list)),
-        Ok(other) => findings.faults.push(format!("LLEN {}: {other:?}", names.list)),
-        Err(error) if error.class() == "NOPERM" => {
-            findings.notes.push(format!("the user may not look at the list {}: {error}", names.list));
-        }
-        Err(error) => findings.faults.push(format!("the list {} cannot be used: {error}", names.list)),
-    }
-    match link.eviction_policy() {
-        Some(policy) if may_drop_cursor(&policy) => findings
-            .faults
-            .push(format!("maxmemory-policy is {policy}: redis may drop records and cursors; set noeviction")),
-        Some(policy) => findings.notes.push(format!("maxmemory-policy is {policy}")),
-        None => {
-            findings.notes.push("the user may not ask for maxmemory-policy; it must not be one of allkeys-*".into());
-        }
-    }
-    findings
+    ::settings::check::redis(&settings.endpoint, settings.login(), &names.list, Some(&names.cursor))
 }

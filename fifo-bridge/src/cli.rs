@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use ::settings::flags;
 use clap::{Args, Parser, Subcommand};
 
 /// Drains the named pipe that rsyslog writes into a Redis list, every record once and in order
@@ -118,7 +119,7 @@ pub struct Source {
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<String>,
     /// Any other setting, `queue.in-flight=16` for example; may be repeated
-    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = flags::pair)]
     pub set: Vec<(String, String)>,
 }
 
@@ -137,23 +138,16 @@ impl Source {
             ("metrics.listen", &self.metrics_listen),
             ("log.level", &self.log_level),
         ];
-        let given = special.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value.clone()?)));
-        self.set.iter().cloned().chain(given).collect()
+        flags::overrides(&self.set, &special)
     }
 
     /// The file to read: the one that was named, else the default one if it exists.
     pub fn file(&self) -> Option<PathBuf> {
-        let default = || Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.exists());
-        self.config.clone().or_else(default)
+        flags::file(self.config.as_ref(), DEFAULT_FILE)
     }
 
     /// Reads the settings.
     pub fn load(&self) -> Result<crate::settings::Settings, crate::settings::ConfigError> {
         crate::settings::load(self.file().as_deref(), &self.overrides())
     }
-}
-
-fn pair(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
-    Ok((key.trim().to_owned(), value.to_owned()))
 }

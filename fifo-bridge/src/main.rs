@@ -9,7 +9,7 @@ use clap::Parser as _;
 use fifo_bridge::cli::{Cli, Command, Source, SpoolCommand};
 use fifo_bridge::daemon::{self, RunError};
 use fifo_bridge::fifo::FifoError;
-use fifo_bridge::settings::{ConfigError, Settings};
+use fifo_bridge::settings::Settings;
 use fifo_bridge::spool::{self, ExportError, Form, Store};
 use fifo_bridge::{check, logger, status};
 
@@ -96,8 +96,8 @@ fn with_settings(source: &Source, then: impl FnOnce(Settings) -> ExitCode) -> Ex
         Ok(settings) => then(settings),
         Err(error) => {
             logger::complain(&error.to_string());
-            if matches!(error, ConfigError::Unreadable { .. }) {
-                logger::complain("name another file with --config, or none at all to run on defaults");
+            if let Some(advice) = error.advice() {
+                logger::complain(advice);
             }
             ExitCode::from(BAD_CONFIGURATION)
         }

@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::held::Records;
 use crate::instance::{Instance, Orphans};
 use crate::intake::Intake;
 use crate::run::spawn;
-use crate::session::{Records, outlet, publish};
+use crate::seat::{outlet, publish};
 use crate::settings::Settings;
 
 /// Between two looks.

@@ -1,5 +1,6 @@
 //! Records that were accepted and are not known to be safe, each at its position.
 
+use delivery::outlet::{Batch, Target};
 use delivery::position::Position;
 
 /// Records that follow each other in one list.
@@ -54,5 +55,26 @@ impl Section {
         if self.bytes.capacity() > 64 << 20 {
             self.bytes = Vec::new();
         }
+    }
+}
+
+/// A section as the outlet takes it.
+pub(crate) struct Records<'a> {
+    pub section: &'a Section,
+    /// Its list is the one of the settings.
+    pub main: bool,
+}
+
+impl Batch for Records<'_> {
+    fn len(&self) -> usize {
+        self.section.len()
+    }
+
+    fn target(&self, _index: usize) -> Target<'_> {
+        if self.main { Target::Main } else { Target::List(&self.section.list) }
+    }
+
+    fn record(&self, index: usize) -> &[u8] {
+        self.section.record(index)
     }
 }

@@ -18,6 +18,7 @@ pub mod logger;
 pub mod protocol;
 pub mod recall;
 pub mod run;
+mod seat;
 pub mod session;
 pub mod settings;
 pub mod wait;

@@ -8,7 +8,6 @@ use clap::Parser as _;
 use omrust_prog::cli::Cli;
 use omrust_prog::settings::Settings;
 use omrust_prog::{check, logger, run};
-use settings::ConfigError;
 
 /// EX_CONFIG of sysexits.h.
 const BAD_CONFIGURATION: u8 = 78;
@@ -19,8 +18,8 @@ fn main() -> ExitCode {
         Ok(settings) => settings,
         Err(error) => {
             logger::complain(&error.to_string());
-            if matches!(error, ConfigError::Unreadable { .. }) {
-                logger::complain("name another file with --config, or none at all to run on defaults");
+            if let Some(advice) = error.advice() {
+                logger::complain(advice);
             }
             return ExitCode::from(BAD_CONFIGURATION);
         }

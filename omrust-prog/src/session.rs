@@ -5,47 +5,35 @@
 //! is told apart by [recall](crate::recall).
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use delivery::counters::{Counters, add};
-use delivery::journal::JournalConfig;
-use delivery::outlet::{Batch, Health, OnRefused, Outcome, Outlet, OutletConfig, OutletError, Target};
+use delivery::outlet::{Health, Outcome, Outlet, OutletError, Worker};
 use delivery::position::{Epoch, Position};
 
-use crate::ahead::Ahead;
-use crate::estate::Estate;
+use crate::ahead::{Ahead, is_due};
 use crate::fault::{self, Place};
-use crate::held::Section;
-use crate::instance::Instance;
-use crate::intake::{Intake, Left};
-use crate::recall::{Recall, mark};
+use crate::held::{Records, Section};
+use crate::intake::Left;
+use crate::recall::{Mark, Recall, mark};
+use crate::seat::{Seat, outlet};
 use crate::settings::Settings;
 
 /// So long after its start a program may be handed what belongs to another one's last life.
 const YOUNG: Duration = Duration::from_secs(120);
 
-/// Bytes of one file of the spool: disk comes back in these steps.
-const SEGMENT_BYTES: u64 = 16 << 20;
-
-/// A part of a transaction that is brought to Redis ahead of the commit.
-const EARLY_RECORDS: usize = 256;
 /// Used sections that are kept for their memory.
 const SPARE: usize = 16;
-
-/// A number of this host's programs, with what keeps it over lives.
-struct Seat {
-    instance: Instance,
-    intake: Intake,
-    estate: Estate,
-}
 
 /// One conversation.
 pub struct Session {
     name: String,
     list: String,
     outlet: Arc<Outlet>,
+    /// Used by the thread too.
+    worker: Arc<Mutex<Worker>>,
     ahead: Ahead,
     seat: Option<Seat>,
     /// What an earlier life had accepted, until it is safe.
@@ -62,10 +50,10 @@ pub struct Session {
     next: u64,
     /// Records that were handed in since the last answer, those told apart included.
     turn: usize,
+    /// The same of the last turn that was answered OK: mostly as many come again.
+    expected: usize,
     /// Those among them that were accepted as new.
     fresh: usize,
-    /// Records that are with the thread.
-    out: usize,
     /// All of it is safe; the host may not know yet.
     safe: bool,
     /// Records in the intake's file.
@@ -74,55 +62,6 @@ pub struct Session {
     /// The file could not be written; told once.
     blind: bool,
     born: Instant,
-}
-
-/// A section as the outlet takes it.
-pub(crate) struct Records<'a> {
-    pub section: &'a Section,
-    /// Its list is the one of the settings.
-    pub main: bool,
-}
-
-impl Batch for Records<'_> {
-    fn len(&self) -> usize {
-        self.section.len()
-    }
-
-    fn target(&self, _index: usize) -> Target<'_> {
-        if self.main { Target::Main } else { Target::List(&self.section.list) }
-    }
-
-    fn record(&self, index: usize) -> &[u8] {
-        self.section.record(index)
-    }
-}
-
-/// The outlet of one number.
-pub(crate) fn outlet(settings: &Arc<Settings>, instance: Option<&Instance>) -> Result<Arc<Outlet>, OutletError> {
-    let number = instance.map(|instance| instance.number);
-    let config = OutletConfig {
-        name: number.map_or_else(|| "no instance".to_owned(), |number| format!("instance {number}")),
-        // Without a number there is no earlier life either.
-        producer: match number {
-            Some(number) => format!("{}:{number}", settings.producer),
-            None => format!("{}:{}", settings.producer, std::process::id()),
-        },
-        list: settings.list.clone(),
-        side: settings.side,
-        timeout: settings.endpoint.timeout,
-        delay: settings.delay,
-        journal: instance.zip(settings.spool.as_ref()).map(|(instance, spool)| JournalConfig {
-            directory: instance.spool(),
-            bytes_max: spool.bytes_max,
-            sync: spool.sync,
-            segment_bytes: SEGMENT_BYTES,
-        }),
-        dead_letters: Some(settings.dead_letter_directory.clone()),
-        on_refused: if settings.park_refused { OnRefused::DeadLetter } else { OnRefused::Hold },
-        ..OutletConfig::default()
-    };
-    let login = Arc::clone(settings);
-    Outlet::new(config, Box::new(move || login.login()))
 }
 
 impl Session {
@@ -147,10 +86,15 @@ impl Session {
         if noted > 0 {
             log::info!("{noted} records of a transaction that was not finished are brought to redis");
         }
+        let worker = Arc::new(Mutex::new(outlet.worker()));
         Ok(Self {
             name: number.map_or_else(|| "-".to_owned(), |number| number.to_string()),
             list: settings.list.clone(),
-            ahead: Ahead::new(outlet.worker()),
+            ahead: Ahead::with({
+                let worker = Arc::clone(&worker);
+                move |part, interrupted| bring(&mut lock(&worker), part, true, interrupted)
+            }),
+            worker,
             outlet,
             seat,
             left: left.sections,
@@ -161,8 +105,8 @@ impl Session {
             epoch,
             next: 0,
             turn: 0,
+            expected: 0,
             fresh: 0,
-            out: 0,
             safe: false,
             noted,
             sectioned: false,
@@ -202,28 +146,24 @@ impl Session {
             return 0;
         }
         let parts = self.parts.iter().filter(|(_, safe)| !safe).map(|(part, _)| part.len()).sum::<usize>();
-        self.left.iter().map(Section::len).sum::<usize>() + parts + self.out + self.current.len()
+        self.left.iter().map(Section::len).sum::<usize>() + parts + self.ahead.records() + self.current.len()
     }
 
     /// True if Redis answers.
     pub fn probe(&mut self, interrupted: &dyn Fn() -> bool) -> bool {
-        self.ahead.worker().probe(interrupted)
+        lock(&self.worker).probe(interrupted)
     }
 
     /// True if nothing of it waits in the spool.
     pub fn is_drained(&self) -> bool {
-        self.ahead.worker().is_drained()
+        lock(&self.worker).is_drained()
     }
 
     /// Accepts a record: from here on it survives a kill.
     pub fn message(&mut self, record: &[u8]) {
         add(&self.outlet.counters().received, 1);
-        let first = self.turn == 0;
         self.turn += 1;
-        if first {
-            self.claim(record);
-        }
-        if !self.recall.is_empty() && self.recall.take(mark(record)) {
+        if self.comes_again(record) {
             add(&self.outlet.counters().duplicates_suppressed, 1);
             return;
         }
@@ -246,7 +186,7 @@ impl Session {
         fault::pass(Place::AfterNote);
         self.next += 1;
         self.noted += 1;
-        if self.current.len() >= EARLY_RECORDS {
+        if is_due(self.current.len(), self.turn, self.expected) {
             self.begin_early();
         }
     }
@@ -262,20 +202,11 @@ impl Session {
         let next = self.spare.pop().unwrap_or_else(|| Section::new(&self.list, self.current.at));
         let part = std::mem::replace(&mut self.current, next);
         self.current.restart(Position { epoch: self.epoch, offset: self.next });
-        let records = part.len();
-        match self.ahead.hand_over(part, true) {
-            Ok(()) => self.out += records,
-            Err(part) => {
-                // One before it was turned away: all of them come back, in order.
-                self.take_back(&|| true);
-                self.parts.push_back((part, false));
-            }
+        if let Err(part) = self.ahead.hand_over(part) {
+            // One before it was turned away: all of them come back, in order.
+            self.ahead.wait(&|| true, &mut self.parts);
+            self.parts.push_back((part, false));
         }
-    }
-
-    fn take_back(&mut self, interrupted: &dyn Fn() -> bool) {
-        self.ahead.wait(interrupted, &mut self.parts);
-        self.out = 0;
     }
 
     /// The host was answered that the records are kept.
@@ -299,20 +230,18 @@ impl Session {
         }
         fault::pass(Place::BeforeSettle);
         if self.ahead.is_out() {
-            self.take_back(interrupted);
+            self.ahead.wait(interrupted, &mut self.parts);
         }
-        let mut worker = self.ahead.worker();
+        let mut worker = lock(&self.worker);
         while let Some(section) = self.left.first() {
-            let records = Records { section, main: section.list == self.list };
-            if worker.commit_at(section.at, &records, interrupted) != Outcome::Done {
+            if !bring(&mut worker, section, section.list == self.list, interrupted) {
                 return false;
             }
             self.left.remove(0);
         }
         let open = self.parts.iter_mut().filter(|(_, safe)| !safe).map(|(part, safe)| (&*part, Some(safe)));
         for (section, safe) in open.chain([(&self.current, None)]) {
-            let records = Records { section, main: true };
-            if !section.is_empty() && worker.commit_at(section.at, &records, interrupted) != Outcome::Done {
+            if !bring(&mut worker, section, true, interrupted) {
                 return false;
             }
             if let Some(safe) = safe {
@@ -329,6 +258,7 @@ impl Session {
     pub fn answered(&mut self, safe: bool) {
         if safe {
             self.recall.answered(self.turn);
+            self.expected = self.turn;
             if self.recall.is_empty()
                 && let Some(seat) = &mut self.seat
             {
@@ -352,19 +282,30 @@ impl Session {
         self.turn = 0;
     }
 
-    /// The first record of a turn: it may belong to what a killed program has left.
-    fn claim(&mut self, record: &[u8]) {
-        let Some(seat) = &mut self.seat else { return };
+    /// True if it was accepted before, by this life or by one that was killed.
+    fn comes_again(&mut self, record: &[u8]) -> bool {
+        // In a turn nothing comes again behind something new.
+        let may_claim = self.fresh == 0;
+        if self.recall.is_empty() && !may_claim {
+            return false;
+        }
+        let mark = mark(record);
+        self.recall.take(mark) || (may_claim && self.claim(mark) && self.recall.take(mark))
+    }
+
+    /// A record that may belong to what a killed program has left. It need not be the first of the turn: those that failed when rsyslog handed a
+    /// batch in one by one come last, together, and each may have been in the hands of another life.
+    fn claim(&mut self, mark: Mark) -> bool {
+        let Some(seat) = &mut self.seat else { return false };
         if self.born.elapsed() > YOUNG {
             seat.estate.close();
-            return;
+            return false;
         }
         seat.estate.refresh();
-        if seat.estate.is_open()
-            && let Some(marks) = seat.estate.claim(mark(record))
-        {
-            self.recall.remember(marks);
-        }
+        let claimed = if seat.estate.is_open() { seat.estate.claim(mark) } else { None };
+        let found = claimed.is_some();
+        self.recall.remember(claimed.into_iter().flatten());
+        found
     }
 
     /// Says once that the file of what is accepted cannot be written, and once that it can again.
@@ -384,30 +325,12 @@ impl Session {
     }
 }
 
-impl Seat {
-    fn take(settings: &Settings, left: &mut Left) -> std::io::Result<Self> {
-        let root = &settings.state_directory;
-        let instance = Instance::take(root)?;
-        // Before anything is accepted: whoever is handed the records of a killed neighbour finds them published.
-        for number in Instance::known(root).into_iter().filter(|number| *number != instance.number) {
-            if let Ok(Some(orphan)) = Instance::take_number(root, number) {
-                publish(root, &orphan)?;
-            }
-        }
-        publish(root, &instance)?;
-        let (intake, found) = Intake::open(&instance.intake())?;
-        *left = found;
-        let estate = Estate::open(root, instance.number);
-        Ok(Self { instance, intake, estate })
-    }
+/// Tries once to make `section` safe. True if it is.
+fn bring(worker: &mut Worker, section: &Section, main: bool, interrupted: &dyn Fn() -> bool) -> bool {
+    worker.commit_at(section.at, &Records { section, main }, interrupted) == Outcome::Done
 }
 
-/// Publishes what `instance`, which is locked, has not finished, and what it had claimed of others.
-pub(crate) fn publish(root: &std::path::Path, instance: &Instance) -> std::io::Result<()> {
-    let mut estate = Estate::open(root, instance.number);
-    let Ok(left) = Intake::peek(&instance.intake()) else { return Ok(()) };
-    if left.unfinished.marks.is_empty() {
-        return Ok(());
-    }
-    estate.publish(left.generation, &left.unfinished)
+fn lock(worker: &Mutex<Worker>) -> MutexGuard<'_, Worker> {
+    // A commit that ended in a panic is noticed by the worker itself.
+    worker.lock().unwrap_or_else(PoisonError::into_inner)
 }

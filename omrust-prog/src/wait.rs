@@ -1,12 +1,13 @@
 //! Waiting for Redis while rsyslog waits for us: dots, the end of the input, and how long it may take.
 
 use std::cell::Cell;
-use std::io::{self, Write as _};
-use std::os::fd::AsFd as _;
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// omprog takes an answer of 4095 bytes for broken.
@@ -106,12 +107,24 @@ impl Host {
     }
 
     fn write(&self, bytes: &[u8]) {
-        let mut out = io::stdout().lock();
-        if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
+        if write_all(io::stdout().as_fd(), bytes).is_err() {
             // Whoever has waited for it is gone.
             self.end();
         }
     }
+}
+
+/// Past the buffer of standard output: each answer is written at once in any case, and there is one for each record.
+fn write_all(out: BorrowedFd<'_>, mut bytes: &[u8]) -> nix::Result<()> {
+    while !bytes.is_empty() {
+        match nix::unistd::write(out, bytes) {
+            Ok(0) => return Err(Errno::EIO),
+            Ok(written) => bytes = &bytes[written..],
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// The other end of standard input is closed; there may still be something in it.

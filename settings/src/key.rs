@@ -13,6 +13,24 @@ pub struct Key {
     pub text: &'static str,
 }
 
+/// The names of the keys, sorted.
+pub fn names(keys: &[Key]) -> Vec<String> {
+    let mut names: Vec<String> = keys.iter().map(|key| key.name.to_owned()).collect();
+    names.sort();
+    names
+}
+
+/// The names of what a file takes, sorted: those that its defaults have.
+pub fn taken(defaults: &impl serde::Serialize) -> Vec<String> {
+    let sections = toml::Table::try_from(defaults).unwrap_or_default();
+    let of_section = |(section, keys): (&String, &toml::Value)| -> Vec<String> {
+        keys.as_table().into_iter().flat_map(toml::Table::keys).map(|key| format!("{section}.{key}")).collect()
+    };
+    let mut names: Vec<String> = sections.iter().flat_map(of_section).collect();
+    names.sort();
+    names
+}
+
 /// Makes one.
 pub const fn key(name: &'static str, allowed: &'static str, reload: bool, text: &'static str) -> Key {
     Key { name, allowed, reload, text }

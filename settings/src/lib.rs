@@ -4,7 +4,9 @@
 //! command line over it, and tells of every fault the file, the line, the key and what is allowed.
 #![forbid(unsafe_code)]
 
+pub mod check;
 pub mod checks;
+pub mod flags;
 pub mod key;
 pub mod mask;
 pub mod place;

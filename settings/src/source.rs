@@ -47,6 +47,14 @@ pub enum ConfigError {
     },
 }
 
+impl ConfigError {
+    /// What the user of a program may do about it.
+    pub fn advice(&self) -> Option<&'static str> {
+        matches!(self, Self::Unreadable { .. })
+            .then_some("name another file with --config, or none at all to run on defaults")
+    }
+}
+
 /// Whose settings are read.
 #[derive(Debug, Clone, Copy)]
 pub struct Door {

@@ -1,6 +1,6 @@
 /* The smallest program that omprog can talk to: answers, and throws everything away. The ceiling of the transport.
  *
- *     omprog-sink COUNT FILE      makes FILE at the commit behind COUNT messages */
+ *     omprog-sink COUNT FILE      makes FILE at the first commit behind COUNT messages or more */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +25,7 @@ int main(int argc, char **argv) {
       size_t length = (size_t)(feed - line);
       const char *answer = "OK\n";
       if (is(line, length, "COMMIT TRANSACTION")) {
-        if (count == wanted && argc > 2) close(open(argv[2], O_CREAT | O_WRONLY, 0600));
+        if (count >= wanted && argc > 2) close(open(argv[2], O_CREAT | O_WRONLY, 0600));
       } else if (!is(line, length, "BEGIN TRANSACTION")) {
         count++;
         answer = "DEFER_COMMIT\n";

@@ -4,6 +4,7 @@
 
 use e2e::native::faults;
 use e2e::native::prog::{OMPROG, OMPROG_DEAF, OMPROG_SHARED, OMPROG_SINGLE};
+use e2e::native::prog_faults;
 use e2e::native::rig::{Plan, Queue};
 use e2e::native::scenario::{Scenario, Step};
 use e2e::sender::Way;
@@ -96,19 +97,16 @@ fn rsyslogd_is_in_the_background() {
     faults::in_the_background().assert_clean(&OMPROG);
 }
 
-/// Answers with an error at COMMIT, twice and more: rsyslog hands in again one by one, those that fail again last.
+/// Answers with an error at COMMIT, twice and more.
 #[test]
 fn commits_fail_and_fail_again() {
-    let plan = Plan {
-        spool: false,
-        redis: vec![("appendonly", "yes"), ("appendfsync", "always")],
-        more: "timeout=\"300\" connecttimeout=\"300\" patience=\"0\" reportFailures=\"on\"".to_owned(),
-        ..Plan::default()
-    };
-    let round =
-        [Step::Flow(500), Step::KillRedis, Step::Sent(500), Step::Do(|rig| rig.wait_said("NOT YET")), Step::StartRedis];
-    let steps = [vec![Step::Send(&["a", "b"])], round.repeat(2), vec![Step::Flow(500)]].concat();
-    Scenario { name: "commits fail", plan, steps }.assert_clean(&OMPROG);
+    prog_faults::commits_fail().assert_clean(&OMPROG);
+}
+
+#[test]
+fn one_push_fails_while_a_transaction_comes_in() {
+    prog_faults::an_error_in_the_middle(true).assert_clean(&OMPROG);
+    prog_faults::an_error_in_the_middle(false).assert_clean(&OMPROG);
 }
 
 /// rsyslog has a queue of its own on disk behind the ruleset's.

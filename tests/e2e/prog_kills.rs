@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use e2e::child::Scene;
 use e2e::native::prog::{OMPROG, OMPROG_SHARED, OMPROG_SINGLE};
+use e2e::native::prog_faults;
 use e2e::native::rig::{Plan, Queue};
 use e2e::native::scenario::{Scenario, Step};
 use nix::sys::signal::{Signal, kill};
@@ -27,11 +28,8 @@ fn dies_at(place: Place, spool: bool, marks: &Path) -> Scenario {
         Place::BeforeSettle | Place::AfterSettle | Place::BeforeOk | Place::AfterOk | Place::AfterBegin => 3,
         Place::BeforeNote | Place::AfterNote | Place::BeforeDefer | Place::AfterDefer => 150,
     };
-    let once = if place == Place::BeforeReady { format!(":{}", marks.join("died").display()) } else { String::new() };
-    let more = format!("fault=\"{}:{count}{once}\"", place.name());
-    let plan = Plan { spool, more, ..Plan::default() };
-    let steps = vec![Step::Send(&["a"]), Step::Sent(1_500), Step::Finish];
-    Scenario { name: place.name(), plan, steps }
+    let died = marks.join("died");
+    prog_faults::dies_at(place.name(), count, spool, (place == Place::BeforeReady).then_some(&*died))
 }
 
 #[track_caller]

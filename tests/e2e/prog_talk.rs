@@ -95,6 +95,46 @@ fn an_end_of_the_input_while_it_waits_ends_it_and_the_next_life_goes_on() {
     assert_eq!(list(&redis), ["a", "b", "a"]);
 }
 
+/// rsyslog hands a batch in one by one when its commit fails. A record whose own commit fails then comes last, together with all others of that
+/// kind, and each of them may have been accepted by another life.
+#[test]
+fn records_that_were_put_aside_while_programs_were_killed_come_last_and_together() {
+    let scene = Scene::new();
+    let redis = Redis::setup(&scene).aof().start();
+    let toml = toml(redis.socket(), &scene, false, "");
+    let start = || {
+        let mut talk = Talk::start(&scene, &toml, &[]);
+        assert_eq!(talk.answer(), "OK");
+        talk
+    };
+    // Takes these and is killed before the commit.
+    let killed_with = |mut talk: Talk, records: &[&str]| {
+        assert_eq!(talk.ask("BEGIN TRANSACTION"), "OK");
+        for record in records {
+            assert_eq!(talk.ask(record), "DEFER_COMMIT");
+        }
+        talk.kill9();
+    };
+    // rsyslog goes on behind what was answered; the commit of the batch finds nobody.
+    killed_with(start(), &["a", "b"]);
+    killed_with(start(), &["c", "d"]);
+    killed_with(start(), &["e"]);
+    // One by one.
+    let mut talk = start();
+    assert_eq!(talk.transaction(&["a"]), "OK");
+    killed_with(talk, &["b"]);
+    let mut talk = start();
+    assert_eq!(talk.transaction(&["c"]), "OK");
+    killed_with(talk, &["d"]);
+    let mut talk = start();
+    assert_eq!(talk.transaction(&["e"]), "OK");
+    // Those that failed.
+    assert_eq!(talk.transaction(&["b", "d"]), "OK");
+    assert_eq!(talk.transaction(&["f", "b"]), "OK", "from here on they are new");
+    assert!(talk.end().success());
+    assert_eq!(list(&redis), ["a", "b", "c", "d", "e", "f", "b"]);
+}
+
 #[test]
 fn any_bytes_an_empty_line_and_a_large_one_arrive_as_they_are() {
     let scene = Scene::new();

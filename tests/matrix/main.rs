@@ -1,4 +1,5 @@
-//! One built module in every rsyslogd that it is for. A version that cannot be had is reported as ignored, with the reason.
+//! One built module in every rsyslogd that it is for, and the program behind the omprog of each of them. A version that cannot be had is reported
+//! as ignored, with the reason.
 #![expect(clippy::print_stderr, reason = "why a version was left out is for the person who reads the output")]
 
 use std::fs;
@@ -11,6 +12,8 @@ use e2e::host::Host;
 use e2e::load::Pace;
 use e2e::matrix::{SUITES, host};
 use e2e::native::door::{Door, OMRUST, module_folder};
+use e2e::native::prog::OMPROG;
+use e2e::native::prog_faults;
 use e2e::native::rig::{Plan, Rig};
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -24,17 +27,37 @@ fn main() {
         let fetched = fetches.map(|(suite, fetch)| (suite, fetch.join().unwrap_or_else(|_| Err("a panic".to_owned()))));
         fetched.into_iter().collect()
     };
-    let trials = hosts.into_iter().map(|(suite, host)| match host.and_then(|host| fits(&host).map(|()| host)) {
-        Ok(host) => {
-            let name = format!("rsyslog {} of {suite}", host.version());
-            Trial::test(name, move || life(&host, &OMRUST))
+    let trials: Vec<Trial> = hosts.into_iter().flat_map(|(suite, host)| of_host(suite, host)).collect();
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+/// What is tried with the rsyslogd of one release.
+fn of_host(suite: &'static str, host: Result<Host, String>) -> Vec<Trial> {
+    let skipped = |what: &str, reason: &str| {
+        eprintln!("skipped: {what} in the rsyslog of {suite}: {reason}");
+        Trial::test(format!("rsyslog of {suite}, {what} (skipped: {reason})"), || Ok(())).with_ignored_flag(true)
+    };
+    let host = match host {
+        Ok(host) => host,
+        Err(reason) => return vec![skipped("omrust", &reason), skipped("omrust-prog", &reason)],
+    };
+    let title = format!("rsyslog {} of {suite}", host.version());
+    let module = match fits(&host) {
+        Ok(()) => {
+            let host = host.clone();
+            Trial::test(title.clone(), move || life(&host, &OMRUST))
         }
-        Err(reason) => {
-            eprintln!("skipped: rsyslog of {suite}: {reason}");
-            Trial::test(format!("rsyslog of {suite} (skipped: {reason})"), || Ok(())).with_ignored_flag(true)
-        }
+        Err(reason) => skipped("omrust", &reason),
+    };
+    // The program is no part of rsyslogd's process: it fits everywhere.
+    let program = prog_faults::of_the_host().into_iter().enumerate().map(|(number, mut scenario)| {
+        scenario.plan.host = Some(host.clone());
+        Trial::test(format!("{title}, omrust-prog {number}: {}", scenario.name), move || {
+            scenario.assert_clean(&OMPROG);
+            Ok(())
+        })
     });
-    libtest_mimic::run(&arguments, trials.collect()).exit();
+    std::iter::once(module).chain(program).collect()
 }
 
 /// Whether the module that was built can be loaded there.

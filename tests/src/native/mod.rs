@@ -7,6 +7,7 @@ pub mod door;
 pub mod faults;
 pub mod plain;
 pub mod prog;
+pub mod prog_faults;
 pub mod rig;
 pub mod scenario;
 pub mod statistics;
