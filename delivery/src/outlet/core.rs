@@ -70,7 +70,7 @@ struct Slots {
 }
 
 /// That a list takes nothing is said again after this time.
-const REFUSED_AGAIN: Duration = Duration::from_mins(10);
+const REFUSED_AGAIN: Duration = Duration::from_secs(600);
 /// Two such lines do not follow each other faster.
 const REFUSED_PACE: Duration = Duration::from_secs(10);
 /// So many lists are known to take nothing.

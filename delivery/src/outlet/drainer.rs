@@ -7,16 +7,15 @@
 //! A panic costs no record: it is caught, and everything begins anew at the first frame that is not released.
 
 use std::collections::HashSet;
-use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use super::core::{Core, unix_seconds};
-use super::held::{Head, Held};
+use super::held::{Head, Held, key_of, lane_of};
 use super::mishap::{self, Mishaps, Next};
-use super::plan::{Bounds, Plan, State};
+use super::plan::{Plan, State};
 use super::push::{Sender, Setback};
 use super::slot::Lanes;
 use super::spool::Spool;
@@ -128,7 +127,7 @@ impl Drainer {
         let name = &self.core.config.name;
         match next {
             Next::StartOver => {
-                log::error!("{name}: internal error {count} while draining the spool, it starts over: {panic}")
+                log::error!("{name}: internal error {count} while draining the spool, it starts over: {panic}");
             }
             Next::StandStill => {
                 log::error!(
@@ -174,7 +173,8 @@ impl Drainer {
             true => Ok(()),
             false => push(&mut self.sender, &core, &mut self.lanes, &mut self.plan, &self.window),
         };
-        if !self.plan.is_settled() && !(pushed.is_ok() && self.hold()) {
+        let goes_on = self.plan.is_settled() || pushed.is_ok() && self.hold();
+        if !goes_on {
             // What is refused is tried again like anything else that failed.
             self.plan.reopen();
             if pushed.is_ok() {
@@ -182,7 +182,7 @@ impl Drainer {
             }
             return Some(if core.is_stopped() { IDLE } else { self.sender.port.wait() });
         }
-        note(&mut self.held, &self.lanes, &self.plan);
+        self.held.note_settled(&self.lanes, &self.plan);
         fault::pass(Place::OutletBeforeRelease);
         let upto = self.held.release(last);
         self.release(spool, upto);
@@ -238,12 +238,12 @@ impl Drainer {
             plan.add(index, part);
             heads.push(&head.record);
         }
-        cut(&mut plan, &self.core, &heads);
+        heads.cut(&mut plan, &self.core);
         let begun = Instant::now();
         let pushed = push(&mut self.sender, &self.core, &mut self.lanes, &mut plan, &heads);
         if plan.chunks.iter().any(|chunk| chunk.state == State::Settled) {
-            note(&mut self.held, &self.lanes, &self.plan);
-            note(&mut self.held, &self.lanes, &plan);
+            self.held.note_settled(&self.lanes, &self.plan);
+            self.held.note_settled(&self.lanes, &plan);
             self.held.go_back(self.looked_at);
             self.core.forget_refused();
             self.window.clear();
@@ -333,7 +333,7 @@ impl Drainer {
             self.core.stand(text);
             return Err(text.clone());
         }
-        cut(&mut self.plan, &self.core, &self.window);
+        self.window.cut(&mut self.plan, &self.core);
         Ok(())
     }
 
@@ -352,8 +352,7 @@ impl Drainer {
                     }
                 }
             }
-            self.key.clear();
-            let _ = write!(self.key, "{}\0{}\0{}", batch.producer, part.slot, part.list);
+            key_of(&mut self.key, batch.producer, part.slot, part.list);
             let had = usize::try_from(self.held.had(&self.key, part.start)).unwrap_or(usize::MAX);
             if self.held.holds(&self.key) || had >= part.records.len() {
                 continue;
@@ -383,31 +382,10 @@ impl Drainer {
     }
 }
 
-/// Cuts what was added of `window`.
-fn cut(plan: &mut Plan, core: &Core, window: &Window) {
-    let bounds = Bounds { records: core.config.chunk_records, bytes: core.config.chunk_bytes };
-    plan.cut(bounds, |_| Position::start(core.epoch()), |index| window.record(index).len());
-}
-
 fn push(sender: &mut Sender, core: &Core, lanes: &mut Lanes, plan: &mut Plan, window: &Window) -> Result<(), Setback> {
     let interrupted = || core.is_stopping();
     let patience = Patience { deadline: Instant::now() + core.config.timeout, interrupted: &interrupted };
     sender.push(core, lanes, plan, window, patience)
-}
-
-/// What of the plan is settled is never pushed again in this life.
-fn note(held: &mut Held, lanes: &Lanes, plan: &Plan) {
-    for chunk in plan.chunks.iter().filter(|chunk| chunk.state == State::Settled) {
-        held.note(lanes[chunk.lane].key(), chunk.end());
-    }
-}
-
-/// The list and the producer of the lane that the drainer knows by `key`.
-fn lane_of(key: &str) -> (&str, String) {
-    let mut words = key.splitn(3, '\0');
-    let mut word = || words.next().unwrap_or_default();
-    let (producer, slot) = (word(), word());
-    (word(), format!("{producer}:{slot}"))
 }
 
 /// A pause in which no interval of syncs is missed.

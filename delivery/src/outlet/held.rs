@@ -18,8 +18,11 @@
 //! All of it is bounded. Beyond the bounds the drainer takes in nothing new: every list waits then until the held ones are taken.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
+use super::plan::{Plan, State};
+use super::slot::Lanes;
 use crate::journal::Lsn;
 use crate::position::Position;
 use crate::retry::Backoff;
@@ -108,8 +111,16 @@ impl Held {
             return;
         }
         match self.done.get_mut(key) {
+            Some(done) if done.epoch.family() == end.epoch.family() => *done = end.max(*done),
             Some(done) => *done = end,
             None => drop(self.done.insert(key.into(), end)),
+        }
+    }
+
+    /// What of the plan is settled is never pushed again in this life.
+    pub fn note_settled(&mut self, lanes: &Lanes, plan: &Plan) {
+        for chunk in plan.chunks.iter().filter(|chunk| chunk.state == State::Settled) {
+            self.note(lanes[chunk.lane].key(), chunk.end());
         }
     }
 
@@ -148,6 +159,20 @@ impl Held {
         self.due = None;
         self.seen = self.seen.max(seen);
     }
+}
+
+/// The list and the producer of the lane with this key: what [`key_of`] made it of.
+pub(super) fn lane_of(key: &str) -> (&str, String) {
+    let mut words = key.splitn(3, '\0');
+    let mut word = || words.next().unwrap_or_default();
+    let (producer, slot) = (word(), word());
+    (word(), format!("{producer}:{slot}"))
+}
+
+/// The key that the drainer knows a lane by. No producer's name holds a NUL.
+pub(super) fn key_of(key: &mut String, producer: &str, slot: u16, list: &str) {
+    key.clear();
+    let _ = write!(key, "{producer}\0{slot}\0{list}");
 }
 
 #[cfg(test)]
@@ -191,6 +216,13 @@ mod tests {
         assert_eq!(held.had("a", at(1, 10)), 5);
         held.release(Lsn(30));
         assert_eq!(held.had("a", at(1, 10)), 0);
+    }
+
+    #[test]
+    fn a_key_names_its_lane() {
+        let mut key = "what was there".to_owned();
+        key_of(&mut key, "host:out", 3, "{a}:list");
+        assert_eq!(lane_of(&key), ("{a}:list", "host:out:3".into()));
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! Frames that are being brought into Redis together.
 
+use super::core::Core;
+use super::plan::{Bounds, Plan};
 use super::{Batch, Target};
 use crate::journal::Lsn;
+use crate::position::Position;
 
 /// A window takes in frames until it has so many bytes
 const BYTES: usize = 1 << 20;
@@ -32,6 +35,12 @@ impl Window {
     /// True if nothing more is taken in.
     pub fn is_full(&self) -> bool {
         self.bytes.len() >= BYTES || self.records.len() >= RECORDS
+    }
+
+    /// Cuts what was added of it to `plan`.
+    pub fn cut(&self, plan: &mut Plan, core: &Core) {
+        let bounds = Bounds { records: core.config.chunk_records, bytes: core.config.chunk_bytes };
+        plan.cut(bounds, |_| Position::start(core.epoch()), |index| self.record(index).len());
     }
 
     /// A record of its own, not out of a frame.
