@@ -192,6 +192,51 @@ fn killed_at_every_fault_point() {
     }
 }
 
+/// One of three lists is none for a while, and is mended while the drainer has gone far past it, or while nobody lives.
+#[test]
+fn killed_while_a_list_is_held() {
+    let places = [
+        Place::PushBeforeSend,
+        Place::PushMidSend,
+        Place::PushAfterSend,
+        Place::PushAfterReply,
+        Place::OutletAfterSpool,
+        Place::OutletBeforeRelease,
+        Place::OutletAfterRelease,
+        Place::JournalAfterSync,
+    ];
+    let scene = Scene::new();
+    let mut arena = arena(&scene, true, 2, "1,20,300", 3);
+    arena.host = arena.host.holding();
+    let mut host = arena.host.start(None, None);
+    until("the list to be there", PATIENCE, || (arena.redis.llen("list1") > 0).then_some(()));
+    host.kill9();
+    for round in 0..rounds(16) {
+        arena.redis.cmd(&["RENAME", "list1", "aside"]);
+        arena.redis.cmd(&["SET", "list1", "string"]);
+        let fault = (round % 2 == 0).then(|| (places[round / 2 % places.len()].name(), fastrand::u64(1..=60)));
+        let (before, others) = (arena.host.furthest(), arena.redis.llen("list0"));
+        let mut host = arena.host.start(fault, None);
+        until("the other lists to go on", PATIENCE, || {
+            let goes_on = arena.host.furthest() > before && arena.redis.llen("list0") > others;
+            (goes_on || host.ended().is_some()).then_some(())
+        });
+        if fastrand::bool() {
+            misfortune(&mut arena.redis, &arena.proxy);
+        }
+        if host.ended().is_none() && fastrand::bool() {
+            host.kill9();
+        }
+        // In one step: nothing of the list may be pushed to another.
+        arena.redis.cmd(&["RENAME", "aside", "list1"]);
+        if host.ended().is_none() {
+            thread::sleep(milliseconds(0..2_500));
+            host.kill9();
+        }
+    }
+    arena.judge(1_000);
+}
+
 #[test]
 fn a_host_and_redis_die_together() {
     let scene = Scene::new();

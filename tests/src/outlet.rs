@@ -79,6 +79,13 @@ impl Host {
         self
     }
 
+    /// What Redis refuses for good waits, in place of becoming a dead letter.
+    #[must_use]
+    pub fn holding(mut self) -> Self {
+        self.words.push("--hold".to_owned());
+        self
+    }
+
     /// With a spool.
     #[must_use]
     pub fn spooled(self) -> Self {

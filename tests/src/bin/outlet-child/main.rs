@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use delivery::journal::{JournalConfig, SEGMENT_BYTES};
 use delivery::link::{Address, Endpoint, Topology};
-use delivery::outlet::{Batch, Outcome, Outlet, OutletConfig, Target, Worker};
+use delivery::outlet::{Batch, OnRefused, Outcome, Outlet, OutletConfig, Target, Worker};
 use delivery::spool::Sync;
 
 /// Commits numbered records through an outlet.
@@ -46,6 +46,9 @@ struct Args {
     /// Hand in until each worker has come to this number, wait for the spool to be empty, and end.
     #[arg(long)]
     until: Option<u64>,
+    /// What Redis refuses for good waits, in place of becoming a dead letter.
+    #[arg(long)]
+    hold: bool,
     #[arg(long, default_value_t = 150)]
     delay: u64,
     #[arg(long, default_value_t = 400)]
@@ -165,6 +168,7 @@ fn outlet(args: &Args) -> Arc<Outlet> {
         delay: Duration::from_millis(args.delay),
         timeout: Duration::from_millis(args.timeout),
         dead_letters: Some(args.ledger.join("letters")),
+        on_refused: if args.hold { OnRefused::Hold } else { OnRefused::DeadLetter },
         journal,
         ..OutletConfig::default()
     };
