@@ -38,7 +38,9 @@ fn a_redis_that_stands_still() {
 
 #[test]
 fn a_redis_that_refuses() {
-    for scenario in [faults::out_of_memory(true), faults::read_only(true), faults::wrong_type()] {
+    for scenario in
+        [faults::out_of_memory(true), faults::read_only(true), faults::no_snapshot(true), faults::wrong_type()]
+    {
         let outcome = harmed(&scenario);
         assert!(outcome.acked_lost > 0, "{}: {outcome}", scenario.name);
     }

@@ -58,6 +58,12 @@ fn redis_is_read_only_without_a_spool() {
 }
 
 #[test]
+fn redis_cannot_write_snapshots() {
+    faults::no_snapshot(true).assert_clean(&OMRUST);
+    faults::no_snapshot(false).assert_clean(&OMRUST);
+}
+
+#[test]
 fn one_of_several_lists_has_a_wrong_type() {
     faults::wrong_type().assert_clean(&OMRUST);
 }

@@ -1,6 +1,5 @@
-//! omrust.so and the states that a Redis may be in: it refuses for a while, is emptied, or comes back with what it had earlier.
+//! omrust.so and the states that a Redis may be in: it wants a password, loads, is emptied, or comes back with what it had earlier.
 
-use std::fs;
 use std::time::{Duration, Instant};
 
 use e2e::child::{PATIENCE, Scene, until};
@@ -24,40 +23,6 @@ fn each_way(mut test: impl FnMut(&Scene, Option<&std::path::Path>)) {
     }
 }
 
-/// Redis refuses with this word from `begin` to `end`. Nothing is lost, and what it says is told once.
-fn refuses(redis: &Redis, plain: &Plain, word: &str, begin: impl FnOnce(), end: impl FnOnce()) {
-    let mut rsyslogd = plain.start();
-    let records = Numbered::new("state", 100);
-    plain.send(&records, 0..1_000);
-    redis.wait_llen("list", 1_000, PATIENCE);
-    begin();
-    plain.send(&records, 1_000..3_000);
-    plain.wait_said(word);
-    plain.counters("out", "retries", 3);
-    end();
-    plain.send(&records, 3_000..4_000);
-    assert_has(redis, "list", "state", 0..4_000);
-    let told = plain.said(word).len();
-    assert!(told <= 3, "{word} was told {told} times:\n{}", plain.messages());
-    rsyslogd.term();
-}
-
-#[test]
-fn no_snapshot_can_be_written() {
-    each_way(|scene, spool| {
-        let redis = Redis::setup(scene).option("enable-protected-configs", "local").start();
-        let gone = scene.folder("gone");
-        redis.cmd(&["CONFIG", "SET", "save", "3600 1", "dir", gone.to_str().expect("a plain path")]);
-        fs::remove_dir(gone).expect("an empty folder");
-        let begin = || {
-            redis.cmd(&["BGSAVE"]);
-            until("redis to refuse", PATIENCE, || redis.try_cmd(&["SET", "x", "y"]).is_err().then_some(()));
-        };
-        let end = || _ = redis.cmd(&["CONFIG", "SET", "stop-writes-on-bgsave-error", "no"]);
-        refuses(&redis, &Plain::new(scene, "", &action(&redis, spool, "")), "MISCONF", begin, end);
-    });
-}
-
 #[test]
 fn a_password_is_wanted_all_of_a_sudden() {
     each_way(|scene, spool| {
@@ -77,6 +42,8 @@ fn a_password_is_wanted_all_of_a_sudden() {
         ask(&["CONFIG", "SET", "requirepass", ""]);
         plain.send(&records, 3_000..4_000);
         assert_has(&redis, "list", "state", 0..4_000);
+        let told = plain.said("NOAUTH").len();
+        assert!(told <= 2, "NOAUTH was told {told} times:\n{}", plain.messages());
         rsyslogd.term();
     });
 }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use crate::child::{PATIENCE, until};
 use crate::load::Pace;
-use crate::native::rig::{Plan, Queue};
+use crate::native::rig::{Plan, Queue, Rig};
 use crate::native::scenario::{Scenario, Step};
 use crate::sender::Way;
 
@@ -70,6 +71,29 @@ pub fn out_of_memory(spool: bool) -> Scenario {
 /// Redis becomes a replica for a while.
 pub fn read_only(spool: bool) -> Scenario {
     refused("redis is read-only", spool, &["REPLICAOF", "127.0.0.1", "1"], &["REPLICAOF", "NO", "ONE"])
+}
+
+/// Redis cannot write its snapshots and takes nothing therefore.
+pub fn no_snapshot(spool: bool) -> Scenario {
+    let plan = Plan { redis: vec![("enable-protected-configs", "local")], ..plan(spool) };
+    let steps = vec![
+        Step::Send(&["a", "b"]),
+        Step::Flow(500),
+        Step::Do(forbid_snapshots),
+        Step::Sent(1_000),
+        Step::Last(FAULT),
+        Step::Redis(&["CONFIG", "SET", "stop-writes-on-bgsave-error", "no"]),
+        Step::Flow(500),
+    ];
+    Scenario { name: "redis cannot write snapshots", plan, steps }
+}
+
+fn forbid_snapshots(rig: &mut Rig) {
+    let gone = rig.scene.folder("gone");
+    rig.redis.cmd(&["CONFIG", "SET", "save", "3600 1", "dir", gone.to_str().expect("a plain path")]);
+    std::fs::remove_dir(gone).expect("an empty folder");
+    rig.redis.cmd(&["BGSAVE"]);
+    until("redis to refuse", PATIENCE, || rig.redis.try_cmd(&["SET", "x", "y"]).is_err().then_some(()));
 }
 
 fn refused(name: &'static str, spool: bool, begin: &'static [&str], end: &'static [&str]) -> Scenario {
