@@ -1,5 +1,6 @@
 //! Taking frames out, in order. Every frame is checked again when it is read; what is damaged is passed over, kept aside and told.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -50,8 +51,8 @@ pub struct Reader {
     expected: Count,
     /// Frames before it were drained in an earlier life.
     skip_below: u64,
-    /// Damage before it was told already.
-    told: Count,
+    /// Damage that was told already: segment, beginning and end, or what is missing before a frame.
+    told: HashSet<(u64, u64, u64)>,
     /// A part of the file, and where it begins in it.
     buffer: Vec<u8>,
     base: u64,
@@ -69,7 +70,7 @@ impl Reader {
     pub(super) fn new(journal: Arc<Journal>, from: (u64, u64), released: Count) -> Self {
         let skip_below = released.lsn;
         let (number, at) = from;
-        let (open, buffer, told) = (None, Vec::new(), Count::default());
+        let (open, buffer, told) = (None, Vec::new(), HashSet::new());
         Self { journal, number, at, open, expected: released, skip_below, told, buffer, base: 0 }
     }
 
@@ -84,7 +85,6 @@ impl Reader {
         self.open = None;
         self.buffer.clear();
         self.base = 0;
-        self.told = self.told.max(self.expected);
         self.expected = released;
         self.skip_below = self.skip_below.max(released.lsn);
     }
@@ -253,6 +253,7 @@ impl Reader {
     fn pass_over(&mut self, segment: &Segment, to: u64, count: Count) -> Result<(), ReadError> {
         let length = to - self.at;
         self.load(segment, length as usize)?;
+        let again = !self.told.insert((segment.number, self.at, to));
         let bytes = self.loaded();
         let bytes = &bytes[..bytes.len().min(length as usize)];
         let directory = &self.journal.config.directory;
@@ -260,7 +261,7 @@ impl Reader {
         let from = self.expected.max(locked(&self.journal.state).released);
         if bytes.iter().all(|byte| *byte == 0) && self.at >= segment.settled {
             log::debug!("{place} are empty");
-        } else if count.lsn <= self.told.lsn {
+        } else if again {
             log::debug!("{place} are damaged, as was told");
         } else if count.lsn <= self.skip_below {
             log::warn!("{place} are damaged: they had been delivered");
@@ -290,8 +291,9 @@ impl Reader {
 
     /// Everything up to `count` should have come and did not.
     fn miss(&mut self, count: Count, released: Count, why: &str) {
-        let from = self.expected.max(released).max(self.told);
-        if from.lsn < count.lsn {
+        let from = self.expected.max(released);
+        // No segment has the number 0.
+        if from.lsn < count.lsn && self.told.insert((0, count.lsn, 0)) {
             self.journal.lost(from, count);
             log::error!("the spool {} has lost {}: {why}", self.journal.config.directory.display(), told(from, count));
         }

@@ -49,4 +49,9 @@ fn damage_is_told_once_however_often_it_is_passed() {
         assert_eq!(numbers(&mut reader), first);
         assert_eq!((lost(&journal), journal.damage().ranges.load(Relaxed)), ((1, 1), 1));
     }
+    // What is damaged in between is told, too.
+    file.write_all_at(b"damage", format::HEADER_BYTES + 6 * 5_100 + 1_000).expect("writable");
+    reader.rewind();
+    assert_eq!(numbers(&mut reader).len(), 57);
+    assert_eq!((lost(&journal), journal.damage().ranges.load(Relaxed)), ((2, 2), 2));
 }
