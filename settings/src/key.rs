@@ -22,13 +22,19 @@ pub fn names(keys: &[Key]) -> Vec<String> {
 
 /// The names of what a file takes, sorted: those that its defaults have.
 pub fn taken(defaults: &impl serde::Serialize) -> Vec<String> {
-    let sections = toml::Table::try_from(defaults).unwrap_or_default();
-    let of_section = |(section, keys): (&String, &toml::Value)| -> Vec<String> {
-        keys.as_table().into_iter().flat_map(toml::Table::keys).map(|key| format!("{section}.{key}")).collect()
-    };
-    let mut names: Vec<String> = sections.iter().flat_map(of_section).collect();
+    let mut names = Vec::new();
+    within("", &toml::Table::try_from(defaults).unwrap_or_default(), &mut names);
     names.sort();
     names
+}
+
+fn within(prefix: &str, table: &toml::Table, names: &mut Vec<String>) {
+    for (name, value) in table {
+        match value {
+            toml::Value::Table(inner) => within(&format!("{prefix}{name}."), inner, names),
+            _ => names.push(format!("{prefix}{name}")),
+        }
+    }
 }
 
 /// Makes one.

@@ -22,6 +22,7 @@ mod native_stats;
 mod outage;
 mod packaging;
 mod pipe;
+mod prog_action;
 mod prog_conf;
 mod prog_faults;
 mod prog_kills;

@@ -9,7 +9,8 @@ use omrust_prog::settings::file::File;
 use omrust_prog::settings::table::{KEYS, Key};
 
 use super::program::{options, written};
-use super::roff::{Page, wrap};
+use super::roff::Page;
+use super::settings::{cell, comment};
 
 const SECTIONS: &[(&str, &str)] = &[
     ("redis", "Where Redis is and how to log in."),
@@ -75,7 +76,6 @@ pub fn markdown() -> String {
         let _ = writeln!(out, "\n## [{section}]\n\n{about}\n");
         out.push_str("| key | default | allowed | what it does |\n|---|---|---|---|\n");
         for (key, name, default) in keys(section) {
-            let cell = |text: &str| text.replace('|', "\\|").replace('~', "\\~").replace('<', "&lt;");
             let _ = writeln!(out, "| `{name}` | `{default}` | {} | {} |", cell(key.allowed), cell(key.text));
         }
     }
@@ -89,11 +89,6 @@ pub fn file() -> String {
          # Everybody may read this file: a password belongs into a file of its own (redis.password-file).\n\
          # \"omrust-prog --check\" tells whether the file is good.\n",
     );
-    let comment = |out: &mut String, text: &str| {
-        for line in wrap(text, 116) {
-            let _ = writeln!(out, "# {line}");
-        }
-    };
     for (section, about) in SECTIONS {
         let _ = writeln!(out, "\n");
         comment(&mut out, about);

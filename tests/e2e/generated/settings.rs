@@ -159,7 +159,7 @@ pub fn markdown() -> String {
 }
 
 /// Text that may stand in a table.
-fn cell(text: &str) -> String {
+pub fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace('~', "\\~").replace('<', "&lt;")
 }
 
@@ -190,7 +190,8 @@ pub fn file() -> String {
     out
 }
 
-fn comment(out: &mut String, text: &str) {
+/// Prose in the file that is shipped.
+pub fn comment(out: &mut String, text: &str) {
     for line in wrap(text, 116) {
         let _ = writeln!(out, "# {line}");
     }

@@ -82,7 +82,7 @@ pub const OMPROG_SHARED: Door = Door {
     ..OMPROG
 };
 
-/// The action. Words of `more` that omprog does not know are settings of the program; `fault` is its place to die.
+/// The action. Words of `more` that omprog does not know are settings of the program, and some are both; `fault` is its place to die.
 fn action(place: &Place, mode: &str) -> String {
     let mut toml = format!(
         "[redis]\nserver = \"127.0.0.1\"\nport = {}\npassword = \"{}\"\n",
@@ -101,6 +101,14 @@ fn action(place: &Place, mode: &str) -> String {
             // The smallest that there is.
             "spool.maxsize" => writeln!(spool, "maxsize = \"4m\""),
             "patience" => writeln!(prog, "patience-seconds = {value}"),
+            "beginTransactionMark" | "commitTransactionMark" | "closeTimeout" => {
+                let key = match name {
+                    "beginTransactionMark" => format!("begin-mark = \"{value}\""),
+                    "commitTransactionMark" => format!("commit-mark = \"{value}\""),
+                    _ => format!("close-timeout-ms = {value}"),
+                };
+                writeln!(prog, "{key}").and_then(|()| write!(words, " {word}"))
+            }
             "fault" => {
                 fault = Some(value.to_owned());
                 Ok(())
