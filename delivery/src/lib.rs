@@ -11,6 +11,7 @@ pub mod dead_letter;
 pub mod descriptor;
 pub mod error;
 pub mod fault;
+pub mod high_water;
 pub mod journal;
 pub mod lane;
 pub mod limits;
