@@ -14,6 +14,7 @@ pub mod fault;
 pub mod high_water;
 pub mod journal;
 pub mod lane;
+pub mod letters;
 pub mod limits;
 pub mod link;
 pub mod lists;

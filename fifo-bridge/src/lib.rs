@@ -12,6 +12,7 @@ pub mod drainer;
 pub mod fifo;
 pub mod frame;
 pub mod gate;
+pub mod letters;
 pub mod logger;
 pub mod metrics;
 pub mod pusher;

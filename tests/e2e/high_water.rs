@@ -1,12 +1,10 @@
 //! A list that must not grow for ever: at its high water records wait in the spool, then with rsyslog. Nothing is ever taken out of it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use e2e::bridge::BridgeConfig;
 use e2e::child::{PATIENCE, until};
+use e2e::consumer::{Consumer, TAKEN};
 use e2e::load::{Load, Pace};
 use e2e::native::door::{Door, OMRUST};
 use e2e::native::prog::OMPROG;
@@ -18,60 +16,11 @@ use e2e::stage::{KEY, Stage};
 const MARK: usize = 1000;
 /// What the bridge may have under way.
 const OVERSHOOT: usize = 4 * 25;
-/// Where workers put what they have done.
-const TAKEN: &str = "taken";
 
 fn marked(bridge: BridgeConfig) -> BridgeConfig {
     let mark = i64::try_from(MARK).expect("a small number");
     let bridge = bridge.set("queue.max-length", mark).set("queue.in-flight", 4).set("batch.records-max", 25);
     bridge.set("spool.segment-size", "64k").set("spool.retention-seconds", 0)
-}
-
-/// A worker that is slower than the records come. It sees how long the list gets.
-struct Consumer {
-    stop: Arc<AtomicBool>,
-    longest: Arc<AtomicUsize>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Consumer {
-    /// Moves up to `count` records at a time into the list [`TAKEN`], in order. A redis that is away is asked again.
-    fn start(redis: &Redis, count: usize, pause: Duration) -> Self {
-        let (stop, longest) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
-        let socket = redis.socket().to_path_buf();
-        let thread = std::thread::spawn({
-            let (stop, longest) = (Arc::clone(&stop), Arc::clone(&longest));
-            move || {
-                let mut connection = None;
-                while !stop.load(Ordering::Relaxed) {
-                    if connection.is_none() {
-                        let client = redis::Client::open(format!("unix://{}", socket.display())).expect("an address");
-                        connection = client.get_connection().ok();
-                    }
-                    if let Some(open) = &mut connection {
-                        let length = redis::cmd("LLEN").arg(KEY).query::<usize>(open);
-                        longest.fetch_max(length.unwrap_or(0), Ordering::Relaxed);
-                        let mut moves = redis::pipe();
-                        for _ in 0..count {
-                            moves.cmd("LMOVE").arg(KEY).arg(TAKEN).arg("LEFT").arg("RIGHT").ignore();
-                        }
-                        if moves.query::<()>(open).is_err() {
-                            connection = None;
-                        }
-                    }
-                    std::thread::sleep(pause);
-                }
-            }
-        });
-        Self { stop, longest, thread: Some(thread) }
-    }
-
-    /// Ends it. Returns the greatest length that it saw.
-    fn stop(mut self) -> usize {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.take().expect("it is stopped once").join().expect("the worker panicked");
-        self.longest.load(Ordering::Relaxed)
-    }
 }
 
 /// Waits until everything has arrived, with workers that take it. Returns the greatest length that was seen.
@@ -151,7 +100,7 @@ fn without_a_limit_nobody_asks_for_the_length() {
 #[test]
 fn a_slow_worker_sees_no_more_than_the_mark_and_what_was_under_way() {
     let stage = Stage::new(|redis| redis, marked);
-    let consumer = Consumer::start(&stage.redis, 60, Duration::from_millis(5));
+    let consumer = Consumer::start(&stage.redis, KEY, 60, Duration::from_millis(5));
     let load = stage.load(Pace::default());
     load.go_on(40_000);
     let longest = finish(&stage, load, consumer);
@@ -161,7 +110,7 @@ fn a_slow_worker_sees_no_more_than_the_mark_and_what_was_under_way() {
 #[test]
 fn killed_while_the_list_is_held() {
     let mut stage = Stage::new(RedisSetup::aof, marked);
-    let consumer = Consumer::start(&stage.redis, 20, Duration::from_millis(10));
+    let consumer = Consumer::start(&stage.redis, KEY, 20, Duration::from_millis(10));
     let load = stage.load(Pace::default());
     for round in 0..12 {
         stage.bridge.ready();
@@ -195,7 +144,7 @@ fn a_full_spool_pushes_back_into_the_pipe() {
     });
     let length = stage.redis.llen(KEY);
     assert!((MARK..MARK + OVERSHOOT).contains(&length), "{length}");
-    let consumer = Consumer::start(&stage.redis, 400, Duration::from_millis(2));
+    let consumer = Consumer::start(&stage.redis, KEY, 400, Duration::from_millis(2));
     load.go_on(10_000);
     let longest = finish(&stage, load, consumer);
     assert!(longest < MARK + OVERSHOOT, "{longest}");
@@ -246,7 +195,7 @@ fn at_the_mark(rig: &mut Rig) {
 fn take_all(rig: &mut Rig) {
     rig.finish();
     rig.taken();
-    let consumer = Consumer::start(&rig.redis, 100, Duration::from_millis(2));
+    let consumer = Consumer::start(&rig.redis, KEY, 100, Duration::from_millis(2));
     let count = usize::try_from(rig.sent.count()).expect("few");
     until("all records to be taken", PATIENCE * 3, || (rig.redis.llen(TAKEN) >= count).then_some(()));
     let longest = consumer.stop();

@@ -3,7 +3,9 @@
 mod c_interface;
 mod configuration;
 mod cursors;
+mod dead_letters;
 mod demo;
+mod eviction;
 mod generated;
 mod harness;
 mod high_water;

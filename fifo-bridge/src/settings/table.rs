@@ -46,7 +46,7 @@ pub const KEYS: &[Key] = &[
         "queue.on-refused",
         "hold or dead-letter",
         true,
-        "What to do when Redis will not take records into this list (WRONGTYPE, or no permission for the key): hold keeps them in the spool and tries again; \
+        "What to do when Redis will not take records into this list (WRONGTYPE, or no permission for the key), or a record that is larger than its proto-max-bulk-len: hold keeps them in the spool and tries again; \
          dead-letter parks them. A permission that is missing already when the bridge connects makes everything wait, with both.",
     ),
     key(
