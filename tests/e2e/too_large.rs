@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use e2e::bridge::BridgeConfig;
-use e2e::child::{PATIENCE, until};
+use e2e::child::PATIENCE;
 use e2e::ledger::Ledger;
 use e2e::pipe::PipeWriter;
 use e2e::redis::RedisSetup;
@@ -90,11 +90,14 @@ fn killed_while_they_become_dead_letters() {
         stage.bridge.kill9();
         stage.bridge.launch_with_fault(place, fastrand::u64(1..=3));
         stage.bridge.ready();
-        write(&mut writer, next..next + 40);
+        // The pipe is full while nobody reads it.
+        std::thread::scope(|scope| {
+            let writing = scope.spawn(|| write(&mut writer, next..next + 40));
+            stage.bridge.wait_exit(PATIENCE);
+            stage.bridge.start();
+            writing.join().expect("all is written");
+        });
         next += 40;
-        stage.bridge.wait_exit(PATIENCE);
-        stage.bridge.start();
-        until("some to go on", PATIENCE, || (stage.redis.llen(KEY) > 0).then_some(()));
         std::thread::sleep(Duration::from_millis(fastrand::u64(0..60)));
     }
     judge(&stage, next);
