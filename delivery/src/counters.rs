@@ -32,8 +32,10 @@ pub struct Counters {
     pub unknown_outcome: AtomicU64,
     /// Connections made after the first.
     pub reconnects: AtomicU64,
-    /// Length of the list after the last push.
+    /// Length of the list after the last push, or when it was asked for.
     pub list_length: AtomicU64,
+    /// Lists that are held back because they are too long; at least 1 while Redis is out of memory.
+    pub held_back: AtomicU64,
     /// Bytes in the pipe when it was last looked at.
     pub pipe_bytes: AtomicU64,
     /// Age of the oldest byte that Redis has not confirmed, in milliseconds.

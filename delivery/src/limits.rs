@@ -9,6 +9,9 @@ pub const BATCH_BYTES_MAX: usize = 64 << 20;
 /// One record, at most. Redis' own `proto-max-bulk-len` is 512 MiB; the pusher holds two of these in memory.
 pub const RECORD_BYTES_MAX: usize = 64 << 20;
 
+/// A larger record goes alone: Redis may be told to refuse it (`proto-max-bulk-len` is at least this), and it must not take others along.
+pub const RECORD_ALONE_BYTES: usize = 1 << 20;
+
 /// Batches under way on one lane. Beyond it nothing gets faster (`docs/BENCHMARKS.md`).
 pub const IN_FLIGHT_MAX: usize = 64;
 

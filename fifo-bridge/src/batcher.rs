@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use delivery::counters::{Counters, add};
 use delivery::dead_letter::{DeadLetters, Reason};
 use delivery::lane::Lane;
+use delivery::limits::RECORD_ALONE_BYTES;
 use delivery::position::{Epoch, Position};
 use delivery::push::{self, Names, Side};
 use delivery::spool::{Read, Reader, Spool, SpoolError};
@@ -59,6 +60,17 @@ pub struct Batch {
     pub repeats: u64,
 }
 
+/// Records that Redis has refused: the next batch sets them aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Park {
+    /// So many of them, at most.
+    pub records: usize,
+    /// Only if the stream goes on here.
+    pub at: Option<Position>,
+    /// For the letters.
+    pub why: String,
+}
+
 /// How a batch is packed.
 #[derive(Debug, Clone)]
 pub struct Packing {
@@ -88,6 +100,8 @@ pub struct Batcher {
     records: Vec<Range<usize>>,
     packing: Packing,
     record_bytes_max: usize,
+    /// So many records go alone: one of them is too large for Redis.
+    alone: usize,
     /// Stretches of the window that are not what they were when they came.
     damaged: Vec<(Epoch, Range<u64>)>,
     /// When dead letters were last mentioned in the log, and how many came since.
@@ -116,6 +130,7 @@ impl Batcher {
             records: Vec::new(),
             packing: packing(settings),
             record_bytes_max: settings.frame.record_bytes_max,
+            alone: 0,
             damaged: Vec::new(),
             said: None,
             unsaid: 0,
@@ -187,12 +202,20 @@ impl Batcher {
         self.reader.at()
     }
 
-    /// Packs the next batch behind `out`, `None` if nothing whole is there. `park` sets all its records aside instead of packing them.
-    pub fn pack(&mut self, lane: &Lane, park: bool, out: &mut Vec<u8>) -> Result<Option<Batch>, Hold> {
+    /// The next `records` records go alone: Redis has refused one of them and not said which.
+    pub fn send_alone(&mut self, records: usize) {
+        self.alone = records;
+    }
+
+    /// Packs the next batch behind `out`, `None` if nothing whole is there. What `park` names is set aside instead.
+    pub fn pack(&mut self, lane: &Lane, park: Option<&Park>, out: &mut Vec<u8>) -> Result<Option<Batch>, Hold> {
         let from = self.at;
+        let park = park.filter(|park| park.at.is_none_or(|at| at == from));
+        let mut to_park = park.map_or(0, |park| park.records);
+        let most = if self.alone > 0 && park.is_none() { 1 } else { self.packing.records_max };
         let (mut fresh, mut repeats, mut bytes, mut aside) = (0, 0, 0, 0);
         self.records.clear();
-        while self.records.len() + aside < self.packing.records_max {
+        while self.records.len() + aside < most && (park.is_none() || to_park > 0) {
             let Some((piece, used)) = self.framer.cut(&self.window[self.filled.clone()]) else {
                 if !self.fill()? {
                     break;
@@ -202,11 +225,13 @@ impl Batcher {
             let end = Position { epoch: self.at.epoch, offset: self.at.offset + used as u64 };
             if let Piece::Record(range) | Piece::Glued { record: range, .. } = &piece
                 && !self.records.is_empty()
-                && bytes + range.len() > self.packing.bytes_max
+                && (bytes + range.len() > self.packing.bytes_max || self.goes_alone(bytes, range.len()))
             {
                 break;
             }
-            let record = self.settle(piece, end, park)?;
+            let known = self.letters.is_refused(end);
+            let record = self.settle(piece, end, park.map(|park| park.why.as_str()))?;
+            to_park = to_park.saturating_sub(usize::from(!known && self.letters.is_refused(end)));
             if let Some(record) = record {
                 bytes += record.len();
                 self.records.push(record);
@@ -220,8 +245,14 @@ impl Batcher {
         if self.at == from {
             return Ok(None);
         }
+        self.alone = self.alone.saturating_sub(self.records.len());
         self.write(lane.tip(), out);
         Ok(Some(Batch { to: self.at, records: self.records.len(), fresh, repeats }))
+    }
+
+    /// True if a record of `next` bytes must not go together with the `bytes` that were packed.
+    fn goes_alone(&self, bytes: usize, next: usize) -> bool {
+        next > RECORD_ALONE_BYTES || bytes > RECORD_ALONE_BYTES && self.records.len() == 1
     }
 
     fn write(&self, tip: &[u8], out: &mut Vec<u8>) {
@@ -280,14 +311,14 @@ impl Batcher {
         let end = Position { epoch: self.at.epoch, offset: self.at.offset + length as u64 };
         let piece = self.framer.broken_off(length);
         self.framer.reset(behind(next));
-        self.settle(piece, end, false)?;
+        self.settle(piece, end, None)?;
         self.filled = 0..0;
         self.at = next;
         Ok(true)
     }
 
     /// Counts a piece and keeps aside what is no record. Returns the record in it, as a range of the window.
-    fn settle(&mut self, piece: Piece, end: Position, park: bool) -> Result<Option<Range<usize>>, Hold> {
+    fn settle(&mut self, piece: Piece, end: Position, park: Option<&str>) -> Result<Option<Range<usize>>, Hold> {
         let base = self.filled.start;
         let shift = |range: Range<usize>| range.start + base..range.end + base;
         // What came with this piece; records that go to the dead letters are told apart below.
@@ -314,8 +345,8 @@ impl Batcher {
         };
         let mut refused_now = false;
         let record = match record {
-            Some(range) if park || self.letters.is_refused(end) => {
-                refused_now = self.letter(Reason::Refused, "redis refuses records for this list", range, end)?;
+            Some(range) if park.is_some() || self.letters.is_refused(end) => {
+                refused_now = self.letter(Reason::Refused, park.unwrap_or_default(), range, end)?;
                 parked += 1;
                 None
             }

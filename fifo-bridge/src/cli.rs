@@ -44,6 +44,42 @@ pub enum Command {
     /// Look into a spool of any door, or empty it, while nothing runs
     #[command(subcommand)]
     Spool(SpoolCommand),
+    /// Look at the records that any door has set aside, or bring them back; doors may run
+    #[command(subcommand)]
+    DeadLetters(DeadLettersCommand),
+}
+
+/// What to do with dead letters. The file stays as it is.
+#[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it")]
+pub enum DeadLettersCommand {
+    /// Print how many there are, by reason and list
+    List {
+        /// The file, or the folder that holds dead-letters.jsonl
+        #[arg(value_name = "PATH")]
+        path: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Push them into their lists, each once. It may be interrupted and run again; what was brought back before is recognised
+    Replay {
+        /// The file, or the folder that holds dead-letters.jsonl
+        #[arg(value_name = "PATH")]
+        path: PathBuf,
+        /// Those of this reason: refused, torn, too-long or damaged; may be repeated
+        #[arg(long, value_name = "REASON", default_value = "refused")]
+        reason: Vec<String>,
+        /// Those for this list only; may be repeated
+        #[arg(long, value_name = "LIST")]
+        list: Vec<String>,
+        /// Into this list in place of their own; with one --list
+        #[arg(long, value_name = "LIST")]
+        to: Option<String>,
+        /// Where settings come from.
+        #[command(flatten)]
+        source: Source,
+    },
 }
 
 /// What to do with a spool. None of it needs a bridge, and none works while one has the spool.

@@ -11,6 +11,8 @@ pub mod daemon;
 pub mod drainer;
 pub mod fifo;
 pub mod frame;
+pub mod gate;
+pub mod letters;
 pub mod logger;
 pub mod metrics;
 pub mod pusher;

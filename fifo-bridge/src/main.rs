@@ -6,12 +6,12 @@ use std::io::{self, BufWriter};
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use fifo_bridge::cli::{Cli, Command, Source, SpoolCommand};
+use fifo_bridge::cli::{Cli, Command, DeadLettersCommand, Source, SpoolCommand};
 use fifo_bridge::daemon::{self, RunError};
 use fifo_bridge::fifo::FifoError;
 use fifo_bridge::settings::Settings;
 use fifo_bridge::spool::{self, ExportError, Form, Store};
-use fifo_bridge::{check, logger, status};
+use fifo_bridge::{check, letters, logger, status};
 
 /// EX_CONFIG of sysexits.h: a unit says `RestartPreventExitStatus=78`.
 const BAD_CONFIGURATION: u8 = 78;
@@ -37,6 +37,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }),
         Command::Spool(command) => on_a_spool(command),
+        Command::DeadLetters(command) => on_letters(command),
     }
 }
 
@@ -68,6 +69,33 @@ fn on_a_spool(command: SpoolCommand) -> ExitCode {
         }
     };
     finish(outcome)
+}
+
+fn on_letters(command: DeadLettersCommand) -> ExitCode {
+    match command {
+        DeadLettersCommand::List { path, json } => finish(letters::kinds(&path).map(|(kinds, damaged)| {
+            if json {
+                println!("{}", letters::as_json(&kinds));
+                return ExitCode::SUCCESS;
+            }
+            for ((reason, list), kind) in &kinds {
+                println!("{:>9} {reason:<9} {list:?}: {}", kind.letters, kind.detail);
+            }
+            if damaged > 0 {
+                println!("{damaged:>9} lines are no letters");
+            }
+            ExitCode::SUCCESS
+        })),
+        DeadLettersCommand::Replay { path, reason, list, to, source } => with_settings(&source, |settings| {
+            logger::start(settings.level());
+            let choice = letters::Choice { reasons: reason, lists: list, to };
+            finish(letters::replay(&path, &choice, settings).map(|done| {
+                let there = done.letters - done.pushed.min(done.letters);
+                println!("{} letters: {} were pushed, {there} were there already", done.letters, done.pushed);
+                ExitCode::SUCCESS
+            }))
+        }),
+    }
 }
 
 fn finish(outcome: anyhow::Result<ExitCode>) -> ExitCode {

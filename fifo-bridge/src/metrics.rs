@@ -56,7 +56,12 @@ pub const METRICS: &[Metric] = &[
         read: |c| json!(get(&c.oldest_unpushed_milliseconds) as f64 / 1000.0),
     },
     metric!(pipe_bytes, gauge, "Bytes in the pipe when it was last looked at"),
-    metric!(list_length, gauge, "Length of the list after the last push"),
+    metric!(list_length, gauge, "Length of the list after the last push, or when it was asked for"),
+    metric!(
+        held_back,
+        gauge,
+        "1 while records are held back although Redis answers: the list is too long, or Redis is out of memory"
+    ),
     Metric {
         word: "connected",
         counter: false,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use delivery::counters::Counters;
+use delivery::counters::{Counters, get, set};
 use delivery::spool::Spool;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
@@ -22,6 +22,8 @@ pub struct Health {
     pub last_error: String,
     /// When it came, in seconds since 1970.
     pub last_error_time: u64,
+    /// Why records are held back although Redis answers, empty if they are not.
+    pub held_back: String,
 }
 
 /// What one lane tells the others.
@@ -114,8 +116,10 @@ impl Shared {
         let each: Vec<Health> = self.lanes.iter().map(LaneState::health).collect();
         let connected = each.iter().all(|health| health.connected);
         let stopped = each.iter().any(|health| health.stopped);
+        let held_back =
+            each.iter().map(|health| health.held_back.clone()).find(|why| !why.is_empty()).unwrap_or_default();
         let newest = each.into_iter().max_by_key(|health| health.last_error_time).unwrap_or_default();
-        Health { connected, stopped, ..newest }
+        Health { connected, stopped, held_back, ..newest }
     }
 
     /// Changes what is known of a lane's connection.
@@ -123,6 +127,19 @@ impl Shared {
         change(&mut lock(&self.lanes[lane].health));
         let connected = self.lanes.iter().all(|lane| lock(&lane.health).connected);
         self.counters.connected.store(i64::from(connected), Ordering::Relaxed);
+    }
+
+    /// Records of a lane are held back although Redis answers, for this reason; or are not any more.
+    pub fn hold_back(&self, lane: usize, why: Option<String>) {
+        lock(&self.lanes[lane].health).held_back = why.unwrap_or_default();
+        let held = self.lanes.iter().filter(|lane| !lock(&lane.health).held_back.is_empty()).count();
+        set(&self.counters.held_back, held as u64);
+    }
+
+    /// The list of a lane is so long.
+    pub fn note_length(&self, lane: usize, length: u64) {
+        set(&self.lanes[lane].list_length, length);
+        set(&self.counters.list_length, self.lanes.iter().map(|lane| get(&lane.list_length)).sum());
     }
 
     /// Asks all threads to stop.

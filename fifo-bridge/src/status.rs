@@ -60,6 +60,7 @@ pub fn report(shared: &Shared, earlier: Sample) -> Value {
     put("spool", settings.spool.directory.display().to_string().into());
     put("connected", health.connected.into());
     put("stopped", health.stopped.into());
+    put("held_back_reason", health.held_back.into());
     put("last_error", health.last_error.into());
     put("last_error_time", health.last_error_time.into());
     put("acked", shared.spool.acked().map_or(Value::Null, |acked| acked.to_string().into()));
@@ -140,12 +141,15 @@ pub fn render(report: &Value) -> String {
         Value::Number(number) if number.is_f64() => format!("{:.1}", number.as_f64().unwrap_or(0.0)),
         other => other.to_string(),
     };
+    let held_back = text("held_back_reason");
     let state = if report["stopped"] == true {
-        "STOPPED, a person is needed"
+        "STOPPED, a person is needed".to_owned()
+    } else if !held_back.is_empty() {
+        format!("HELD BACK, records wait in the spool: {held_back}")
     } else if report["connected"] == true {
-        "connected"
+        "connected".to_owned()
     } else {
-        "AWAY, records wait in the spool"
+        "AWAY, records wait in the spool".to_owned()
     };
     let mut lines = vec![
         format!("pipe         {} ({} bytes in it)", text("fifo"), text("pipe_bytes")),
@@ -165,7 +169,7 @@ pub fn render(report: &Value) -> String {
             text("unpushed_bytes"),
             text("oldest_unpushed_seconds")
         ),
-        format!("list         {} long after the last push", text("list_length")),
+        format!("list         {} long when it was last known", text("list_length")),
         format!("pushes       {} took {:.3} ms each", report["push_seconds"]["count"], mean_milliseconds(report)),
     ];
     if !text("last_error").is_empty() {

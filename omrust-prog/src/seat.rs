@@ -73,6 +73,7 @@ pub(crate) fn outlet(settings: &Arc<Settings>, instance: Option<&Instance>) -> R
         }),
         dead_letters: Some(settings.dead_letter_directory.clone()),
         on_refused: if settings.park_refused { OnRefused::DeadLetter } else { OnRefused::Hold },
+        max_length: settings.file.queue.max_length,
         ..OutletConfig::default()
     };
     let login = Arc::clone(settings);

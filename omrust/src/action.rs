@@ -44,6 +44,7 @@ impl Action {
             }),
             dead_letters: settings.dead_letters.clone(),
             on_refused: settings.on_refused,
+            max_length: settings.max_length,
             ..OutletConfig::default()
         };
         let (server, timeout) = (settings.server.clone(), settings.timeout);

@@ -3,9 +3,12 @@
 mod c_interface;
 mod configuration;
 mod cursors;
+mod dead_letters;
 mod demo;
+mod eviction;
 mod generated;
 mod harness;
+mod high_water;
 mod journal;
 mod kills;
 mod native_abi;
@@ -36,4 +39,5 @@ mod spool_command;
 mod spool_folder;
 mod systemd;
 mod tidy;
+mod too_large;
 mod workers;

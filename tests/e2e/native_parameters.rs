@@ -56,7 +56,7 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("spool.sync", "often", "spool.directory=\"/tmp/s3\""),
     ("deadletter", "relative", ""),
     ("onrefused", "drop", ""),
-    ("maxlength", "1000", ""),
+    ("maxlength", "many", ""),
     ("ack", "aof", ""),
     ("tls", "on", ""),
     ("use_tls", "on", ""),

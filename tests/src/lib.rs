@@ -8,6 +8,7 @@ pub mod bridge;
 pub mod cc;
 pub mod child;
 pub mod cluster;
+pub mod consumer;
 pub mod daemon;
 pub mod disk;
 pub mod host;

@@ -114,6 +114,19 @@ impl Link {
         }
     }
 
+    /// From now on nothing is waited for longer than this.
+    pub fn hurry(&mut self, timeout: Duration) {
+        self.timeout = self.timeout.min(timeout);
+    }
+
+    /// How long a list is. One of another type counts as empty: the push will say it.
+    pub fn length(&mut self, key: &str) -> Result<u64, Trouble> {
+        let mut packed = Vec::new();
+        push::command(&mut packed, &["LLEN", key]);
+        self.send(&packed)?;
+        push::length(&self.receive()?)
+    }
+
     /// Makes sure that a push could be taken back on this connection. To be asked before the first push of each connection.
     pub fn rehearse(&mut self, names: &Names) -> Result<(), Trouble> {
         let mut packed = Vec::new();

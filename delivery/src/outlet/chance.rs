@@ -58,7 +58,7 @@ impl Worker {
         if self.spool_is_well() {
             return true;
         }
-        self.way_is_free() && self.ask_redis(interrupted)
+        self.way_is_free() && self.is_let_go(interrupted) && self.ask_redis(interrupted)
     }
 
     /// True if any batch of usual size would be taken now. For hosts that must know it before they make a batch: those ask it each
@@ -67,7 +67,8 @@ impl Worker {
         if self.spool_is_well() && self.spool_has_reserve() {
             return true;
         }
-        let place = self.way_is_free() && (self.is_connected() || self.ask_redis(interrupted));
+        let place =
+            self.way_is_free() && self.is_let_go(interrupted) && (self.is_connected() || self.ask_redis(interrupted));
         if !place && self.sent_away {
             self.core.spool_takes(Some("the spool is nearly full"));
         }
@@ -116,6 +117,24 @@ impl Worker {
         self.core.spool().is_none_or(|spool| {
             slot.memory.is_in_doubt() || !spool.is_away() && slot.spooled.is_none_or(|lsn| spool.is_drained(lsn))
         })
+    }
+
+    /// True if the last batch was not turned away because of the length of its lists, or one of them is no longer held.
+    fn is_let_go(&mut self, interrupted: &dyn Fn() -> bool) -> bool {
+        if self.held.is_empty() {
+            return true;
+        }
+        let core = std::sync::Arc::clone(&self.core);
+        let interrupted = || core.is_stopping() || interrupted();
+        let patience = Patience { deadline: Instant::now() + core.config.timeout, interrupted: &interrupted };
+        match self.sender.is_let_go(&core, &self.held, patience) {
+            Ok(free) => free,
+            Err(Setback::NotYet) => false,
+            Err(Setback::Trouble(trouble)) => {
+                core.trouble(&trouble);
+                false
+            }
+        }
     }
 
     fn ask_redis(&mut self, interrupted: &dyn Fn() -> bool) -> bool {

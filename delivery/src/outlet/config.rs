@@ -39,6 +39,8 @@ pub struct OutletConfig {
     pub dead_letters: Option<PathBuf>,
     /// What to do with records that Redis will never take.
     pub on_refused: OnRefused,
+    /// High water of a list: from this length on it is held back. 0: none.
+    pub max_length: u64,
     /// Records of one push, at most.
     pub chunk_records: usize,
     /// Bytes of records in one push, at most; a larger record goes alone.
@@ -58,6 +60,7 @@ impl Default for OutletConfig {
             journal: None,
             dead_letters: None,
             on_refused: OnRefused::DeadLetter,
+            max_length: 0,
             chunk_records: BATCH_RECORDS_MAX,
             chunk_bytes: 1 << 20,
         }

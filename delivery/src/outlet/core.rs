@@ -12,6 +12,7 @@ use super::plan::{Plan, State};
 use super::share::Share;
 use super::slot::{Lane, Lanes, Slot};
 use super::spool::Spool;
+use super::water::Water;
 use super::{Batch, Login, OnRefused};
 use crate::counters::{Counters, add};
 use crate::dead_letter::{DeadLetters, Reason};
@@ -33,6 +34,8 @@ pub struct Health {
     pub last_error: String,
     /// When, in seconds of the Unix epoch.
     pub last_error_time: u64,
+    /// Why records are held back although Redis answers: a list is too long, or there is no memory. Empty if they are not.
+    pub held_back: String,
 }
 
 pub(super) struct Core {
@@ -61,6 +64,8 @@ pub(super) struct Core {
     troubled: AtomicBool,
     telling: Mutex<Telling>,
     letters: Mutex<Option<DeadLetters>>,
+    /// Lists that are held back.
+    pub water: Water,
 }
 
 #[derive(Default)]
@@ -100,6 +105,7 @@ pub(super) fn unix_seconds() -> u64 {
 impl Core {
     pub fn new(config: OutletConfig, login: Login, share: Share) -> Self {
         Self {
+            water: Water::new(config.max_length),
             config,
             login,
             counters: Arc::clone(&share.counters),
@@ -275,6 +281,7 @@ impl Core {
 
     pub fn health(&self) -> Health {
         let mut health = lock(&self.telling).health.clone();
+        health.held_back = self.water.why();
         health.spooling = self.spool().is_some_and(|spool| spool.is_away() || !spool.journal.is_empty());
         health
     }
@@ -283,6 +290,7 @@ impl Core {
     pub fn trouble(&self, trouble: &Trouble) {
         add(&self.counters.retries, 1);
         self.share.set_connected(false);
+        self.water.memory(trouble.class() == "OOM", &self.share);
         let mut telling = lock(&self.telling);
         let stopped = trouble.disposition() == Disposition::StopLane;
         if stopped {
@@ -312,6 +320,7 @@ impl Core {
             return;
         }
         self.share.set_connected(true);
+        self.water.memory(false, &self.share);
         self.troubled.store(false, Relaxed);
         let mut telling = lock(&self.telling);
         telling.health.connected = true;

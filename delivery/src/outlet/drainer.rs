@@ -19,8 +19,8 @@ use super::plan::{Plan, State};
 use super::push::{Sender, Setback};
 use super::slot::Lanes;
 use super::spool::Spool;
-use super::window::Window;
-use super::{Batch, OnRefused};
+use super::window::{self, Window};
+use super::{Batch, OnRefused, water};
 use crate::fault::{self, Place};
 use crate::journal::frame::{self, Malformed};
 use crate::journal::{Journal, Lsn, Reader};
@@ -173,6 +173,10 @@ impl Drainer {
             true => Ok(()),
             false => push(&mut self.sender, &core, &mut self.lanes, &mut self.plan, &self.window),
         };
+        if let (Ok(()), Some(wait)) = (&pushed, core.water.holds(&self.plan)) {
+            self.plan.reopen();
+            return Some(wait);
+        }
         let goes_on = self.plan.is_settled() || pushed.is_ok() && self.hold();
         if !goes_on {
             // What is refused is tried again like anything else that failed.
@@ -307,7 +311,8 @@ impl Drainer {
         self.window.clear();
         self.plan.clear();
         self.lanes.begin(false);
-        while !self.window.is_full() {
+        let most = if self.core.water.is_on() { water::WINDOW_RECORDS } else { window::RECORDS };
+        while !self.window.is_full(most) {
             if self.strange.is_some() {
                 break;
             }

@@ -196,6 +196,11 @@ impl Fan {
             connected: all.iter().all(|health| health.connected),
             spooling: all.iter().any(|health| health.spooling),
             stopped: all.iter().any(|health| health.stopped),
+            held_back: all
+                .iter()
+                .map(|health| health.held_back.clone())
+                .find(|why| !why.is_empty())
+                .unwrap_or_default(),
             ..last
         }
     }

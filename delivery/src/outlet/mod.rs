@@ -58,6 +58,7 @@ mod share;
 mod slot;
 mod spool;
 mod switch;
+mod water;
 mod window;
 mod worker;
 

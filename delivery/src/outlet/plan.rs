@@ -6,15 +6,13 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
+use crate::limits::RECORD_ALONE_BYTES;
 use crate::position::{Epoch, Position};
 
 /// A batch is cut into this many chunks per list, if they are large enough.
 const CHUNKS: usize = 4;
 /// A chunk smaller than this costs more than it gains: each is a transaction of its own.
 const CHUNK_RECORDS_MIN: usize = 256;
-
-/// A larger record goes alone: Redis may be told to refuse it (`proto-max-bulk-len` is at least this), and it must not take others along.
-const ALONE_BYTES: usize = 1 << 20;
 
 /// How large a push may be.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +30,8 @@ pub(super) enum State {
     Settled,
     /// Redis will never take it into this list.
     Refused,
+    /// It is not sent for now: its list is too long.
+    Held,
 }
 
 /// Records that are pushed together.
@@ -175,7 +175,7 @@ impl Plan {
             let (mut at, mut size) = (begin, 0);
             for place in begin..end {
                 let record = bytes(self.order[place] as usize);
-                let alone = record > ALONE_BYTES || size > ALONE_BYTES && place == at + 1;
+                let alone = record > RECORD_ALONE_BYTES || size > RECORD_ALONE_BYTES && place == at + 1;
                 if place > at && (place - at >= most || size + record > bounds.bytes || alone) {
                     self.chunks.push(chunk(part.lane, at..place, first, at - begin));
                     (at, size) = (place, 0);
@@ -200,14 +200,14 @@ impl Plan {
             match chunk.state {
                 State::Refused => _ = lanes.insert(chunk.lane),
                 State::Open if lanes.contains(&chunk.lane) => chunk.state = State::Refused,
-                State::Open | State::Settled => {}
+                State::Open | State::Settled | State::Held => {}
             }
         }
     }
 
-    /// What was refused is tried again.
+    /// What was refused or held is tried again.
     pub fn reopen(&mut self) {
-        for chunk in self.chunks.iter_mut().filter(|chunk| chunk.state == State::Refused) {
+        for chunk in self.chunks.iter_mut().filter(|chunk| chunk.state != State::Settled) {
             chunk.state = State::Open;
         }
     }

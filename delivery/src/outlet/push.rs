@@ -12,6 +12,7 @@ use super::core::Core;
 use super::plan::{Chunk, Plan, State};
 use super::port::{Closed, Port, cursors};
 use super::slot::{Lane, Lanes, Slot};
+use super::water;
 use crate::counters::{add, set};
 use crate::error::{Disposition, Redirect, Trouble};
 use crate::fault::{self, Place};
@@ -115,7 +116,8 @@ impl Sender {
             rounds += usize::from(!self.shut || rounds == 0);
             match went {
                 Ok(()) if plan.chunks.iter().all(|chunk| chunk.state != State::Open) => {
-                    if self.refusal.is_none() {
+                    let all_held = plan.chunks.iter().all(|chunk| chunk.state == State::Held);
+                    if self.refusal.is_none() && !all_held {
                         self.port.succeeded();
                         core.well();
                     }
@@ -167,7 +169,10 @@ impl Sender {
     /// [`push`](Self::push), which has to follow.
     pub fn launch(&mut self, core: &Core, lanes: &mut Lanes, plan: &Plan, batch: &impl Batch, patience: Patience<'_>) {
         let open = || plan.chunks.iter().filter(|chunk| chunk.state == State::Open);
-        let known = |chunk: &Chunk| lanes[chunk.lane].known && lanes[chunk.lane].names.is_ok();
+        let known = |chunk: &Chunk| {
+            let lane = &lanes[chunk.lane];
+            lane.known && lane.names.is_ok() && core.water.lets_go(lane)
+        };
         if !core.is_stopped() && self.port.is_ready(core) && open().all(known) {
             self.launched = Some(self.send(core, lanes, plan, batch, patience));
         }
@@ -234,6 +239,17 @@ impl Sender {
             }
         }
         let link = self.port.link().ok_or_else(closed)?;
+        if core.water.is_on() {
+            if let Err(trouble) = water::hold_back(core, link, &mut self.out, lanes, plan, patience) {
+                if !keeps_connection(&trouble) {
+                    self.port.close();
+                }
+                return Err(trouble.into());
+            }
+            if plan.chunks.iter().all(|chunk| chunk.state != State::Open) {
+                return Ok(false);
+            }
+        }
         if let Err(trouble) = place(core, link, &mut self.out, lanes, plan, (again, self.drains), patience) {
             if !keeps_connection(&trouble) {
                 self.port.close();
@@ -282,11 +298,11 @@ impl Sender {
             let wanted = &mut read[..replies(chunk.count())];
             for reply in wanted.iter_mut() {
                 *reply = link.receive_within(patience)?;
-                if is_too_large(reply) {
+                if push::is_too_large(reply) {
                     // Redis reads no further: what was sent behind it never ran.
                     chunk.state = State::Refused;
-                    core.refused(&lanes[chunk.lane].list, chunk.count(), &too_large());
-                    self.refusal = Some(too_large());
+                    core.refused(&lanes[chunk.lane].list, chunk.count(), &push::too_large());
+                    self.refusal = Some(push::too_large());
                     self.shut = true;
                     for (index, _) in self.flight.drain(..) {
                         lanes[plan.chunks[index].lane].known = false;
@@ -298,7 +314,10 @@ impl Sender {
             self.flight.pop_front();
             let lane = &mut lanes[chunk.lane];
             match answer(wanted) {
-                Answer::Taken(length) => taken(core, chunk, length, sent),
+                Answer::Taken(length) => {
+                    taken(core, chunk, length, sent);
+                    core.water.pushed(core, &lane.list, length);
+                }
                 Answer::Refused(_) => lane.known = false,
                 Answer::Failed(failed) => {
                     lane.known = false;
@@ -541,17 +560,4 @@ pub(super) fn is_poison(trouble: &Trouble) -> bool {
 fn keeps_connection(trouble: &Trouble) -> bool {
     matches!(trouble, Trouble::Answered { code, .. }
         if ["OOM", "MISCONF", "BUSY", "NOREPLICAS", "TRYAGAIN", "ASK"].contains(&code.as_str()))
-}
-
-/// A record is larger than Redis' `proto-max-bulk-len`: it says so and closes the connection.
-fn is_too_large(reply: &Reply) -> bool {
-    matches!(reply, Reply::Error { text, .. } if text.contains("Protocol error: invalid bulk length"))
-}
-
-fn too_large() -> Trouble {
-    Trouble::Answered {
-        code: "ERR".into(),
-        text: "the record is larger than redis' proto-max-bulk-len".into(),
-        connecting: false,
-    }
 }

@@ -12,6 +12,7 @@ use crate::counters::{Counters, set};
 struct Gauges {
     spool_bytes: u64,
     oldest_milliseconds: u64,
+    held_back: u64,
     /// Whether Redis takes its pushes, once that is known.
     connected: Option<bool>,
 }
@@ -56,6 +57,13 @@ impl Share {
         all[self.own].connected = Some(connected);
         let known = || all.iter().filter_map(|gauges| gauges.connected);
         self.counters.connected.store(i64::from(known().all(|connected| connected)), Relaxed);
+    }
+
+    /// So many lists of this outlet are held back.
+    pub fn set_held(&self, lists: u64) {
+        let mut all = lock(&self.all);
+        all[self.own].held_back = lists;
+        set(&self.counters.held_back, all.iter().map(|gauges| gauges.held_back).sum());
     }
 
     /// What this outlet has in its spool, and for how long.

@@ -27,6 +27,8 @@ pub(super) struct Lane {
     fixed: bool,
     /// Its cursor is being asked for.
     pub asked: bool,
+    /// The length of its list was asked for in this life.
+    pub measured: bool,
     /// The batch that used it last.
     used: u64,
     /// Its part in that batch.
@@ -148,6 +150,7 @@ impl Lanes {
             doubt: None,
             fixed: false,
             asked: false,
+            measured: false,
             used: 0,
             part: 0,
         });

@@ -9,7 +9,7 @@ use crate::position::Position;
 /// A window takes in frames until it has so many bytes
 const BYTES: usize = 1 << 20;
 /// or records.
-const RECORDS: usize = 16_384;
+pub(super) const RECORDS: usize = 16_384;
 
 /// Frames that are being brought into Redis.
 #[derive(Default)]
@@ -32,9 +32,9 @@ impl Window {
         (self.first, self.last) = (None, None);
     }
 
-    /// True if nothing more is taken in.
-    pub fn is_full(&self) -> bool {
-        self.bytes.len() >= BYTES || self.records.len() >= RECORDS
+    /// True if nothing more is taken in; `records` is how many there may be.
+    pub fn is_full(&self, records: usize) -> bool {
+        self.bytes.len() >= BYTES || self.records.len() >= records
     }
 
     /// Cuts what was added of it to `plan`.

@@ -19,6 +19,7 @@ use crate::fault::{self, Place};
 use crate::journal::AppendError;
 use crate::journal::frame::Encoder;
 use crate::position::Position;
+use crate::push::Names;
 use crate::wire::Patience;
 
 /// Two refusals follow each other no faster than this: old hosts ask again at once.
@@ -49,6 +50,8 @@ pub struct Worker {
     pub(super) sent_away: bool,
     /// The pushes of the batch are on their way: see [`launch`](Self::launch).
     launched: bool,
+    /// The lists because of whose length the last batch was turned away.
+    pub(super) held: Vec<Names>,
 }
 
 impl Worker {
@@ -67,6 +70,7 @@ impl Worker {
             largest: 0,
             sent_away: false,
             launched: false,
+            held: Vec::new(),
         }
     }
 
@@ -89,7 +93,9 @@ impl Worker {
         let interrupted = || core.is_stopping() || interrupted();
         let limit = if core.spool().is_some() { core.config.delay } else { core.config.timeout };
         let patience = Patience { deadline: Instant::now() + limit, interrupted: &interrupted };
+        self.held.clear();
         let outcome = self.attempt(&core, batch, patience);
+        self.note_held(outcome);
         if let Some(slot) = self.slot.as_mut() {
             slot.open = false;
         }
@@ -167,6 +173,16 @@ impl Worker {
         if let Some(slot) = self.slot.as_mut() {
             core.adopt_epoch(slot);
         }
+    }
+
+    /// Turned away because lists are too long: [`probe`](Self::probe) looks at them.
+    fn note_held(&mut self, outcome: Option<Outcome>) {
+        let (Some(Outcome::Later), Some(slot)) = (outcome, self.slot.as_ref()) else { return };
+        let mut held: Vec<usize> =
+            self.plan.chunks.iter().filter(|chunk| chunk.state == State::Held).map(|chunk| chunk.lane).collect();
+        held.sort_unstable();
+        held.dedup();
+        self.held.extend(held.into_iter().filter_map(|place| slot.lanes[place].names.clone().ok()));
     }
 
     /// True if nothing of this worker is left in the spool.
@@ -293,7 +309,7 @@ impl Worker {
 
     /// True if waiting does not help: what is left will never be taken, and must neither wait nor be parked.
     fn is_refused(&self, core: &Core) -> bool {
-        let open = self.plan.chunks.iter().any(|chunk| chunk.state == State::Open);
+        let open = self.plan.chunks.iter().any(|chunk| matches!(chunk.state, State::Open | State::Held));
         !open && !core.parks() && core.config.on_refused == super::OnRefused::DeadLetter
     }
 
@@ -308,7 +324,8 @@ impl Worker {
         }
         let behind = slot.spooled;
         let situation = Situation {
-            away: spool.is_away(),
+            // What is behind a list that is held waits longer than a worker does.
+            away: spool.is_away() || behind.is_some() && self.core.water.any_held(),
             behind: behind.is_some(),
             backlog: if behind.is_some() { spool.journal.records() } else { 0 },
             hurry: (patience.interrupted)(),

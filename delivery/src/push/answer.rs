@@ -60,6 +60,34 @@ pub fn rehearsed(replies: &[Reply]) -> Result<(), Trouble> {
     }
 }
 
+/// A record is larger than Redis' `proto-max-bulk-len`: it says so in answer to the push that held it, reads no further and closes the
+/// connection.
+pub fn is_too_large(reply: &Reply) -> bool {
+    matches!(reply, Reply::Error { text, .. } if text.contains("Protocol error: invalid bulk length"))
+}
+
+/// The same as a trouble.
+pub fn too_large() -> Trouble {
+    Trouble::Answered {
+        code: "ERR".into(),
+        text: "the record is larger than redis' proto-max-bulk-len".into(),
+        connecting: false,
+    }
+}
+
+/// Reads the reply to a question for the length of a list. One of another type, or that may not be read, counts as empty: the push
+/// will say it, and for this list only.
+pub fn length(reply: &Reply) -> Result<u64, Trouble> {
+    match reply {
+        Reply::Number(length) => Ok(u64::try_from(*length).unwrap_or(0)),
+        Reply::Error { code, text } if code == "WRONGTYPE" || code == "NOPERM" && text.contains(" key") => Ok(0),
+        Reply::Error { code, text } => {
+            Err(Trouble::Answered { code: code.clone(), text: text.clone(), connecting: true })
+        }
+        _ => Err(confused(reply)),
+    }
+}
+
 /// The results of the native push and of the script. The script's is the one that counts: it has seen both.
 fn transaction(results: &[Reply]) -> Answer {
     match results {

@@ -39,6 +39,6 @@ mod answer;
 mod command;
 mod reply;
 
-pub use answer::{Answer, answer, rehearsed};
+pub use answer::{Answer, answer, is_too_large, length, rehearsed, too_large};
 pub use command::{Names, REHEARSAL_REPLIES, Side, advance, command, push, rehearsal, replies};
 pub use reply::{NotAReply, Parser, Reply};

@@ -10,3 +10,4 @@ mod later;
 mod server;
 mod setup;
 mod spooled;
+mod water;

@@ -13,6 +13,7 @@ use delivery::resume::{Lost, Resume, resume};
 use super::LanePusher;
 use super::trouble::Setback;
 use crate::batcher::Origin;
+use crate::gate::Gate;
 
 /// How often a lost cursor is mentioned in the log, at most.
 const SAY_LOST: Duration = Duration::from_secs(10);
@@ -32,6 +33,7 @@ impl LanePusher {
         let cursor = link.cursor(&self.names.cursor).map_err(Setback::Redis)?;
         link.rehearse(&self.names).map_err(Setback::Redis)?;
         self.look_at_policy(&mut link);
+        self.gate.look(&mut link, &self.shared).map_err(Setback::Redis)?;
         let (at, origin) = self.place(&cursor)?;
         let found = self.lane.resume(&cursor, at);
         self.confirmed |= Position::parse(&cursor) == Some(at);
@@ -92,6 +94,8 @@ impl LanePusher {
         if self.shared.reloaded_since(self.generation) {
             (self.settings, self.generation) = self.shared.settings();
             log::info!("the settings were read again");
+            self.gate = Gate::new(&self.settings, self.number, &self.names.list);
+            self.shared.hold_back(self.number, None);
             self.batcher.adopt(&self.settings);
             self.lane.set_depth(self.settings.file.queue.in_flight);
             self.shared.note_health(self.number, |health| health.stopped = false);

@@ -19,7 +19,8 @@ use delivery::push::Names;
 use delivery::resume::Lost;
 use delivery::retry::Backoff;
 
-use crate::batcher::{Batch, Batcher};
+use crate::batcher::{Batch, Batcher, Park};
+use crate::gate::Gate;
 use crate::settings::Settings;
 use crate::shared::Shared;
 
@@ -27,6 +28,8 @@ use crate::shared::Shared;
 const IDLE: Duration = Duration::from_secs(1);
 /// How long a stop may go on pushing what is in the spool.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// How often a pause looks up.
+const SLICE: Duration = Duration::from_millis(200);
 
 /// Spool to Redis: one lane.
 pub struct LanePusher {
@@ -45,6 +48,8 @@ pub struct LanePusher {
     out: Vec<u8>,
     /// A batch whose commands are the last in `out`, while the lane has no room for it.
     staged: Option<Batch>,
+    /// Closed while the list is too long.
+    gate: Gate,
     backoff: Backoff,
     connections: u64,
     /// Redis has confirmed the lane's position, by its cursor or by an answer.
@@ -53,8 +58,8 @@ pub struct LanePusher {
     needs_proof: bool,
     /// Only a batch that is packed ends the trouble.
     held: bool,
-    /// The next batch goes to the dead letters: Redis refused it.
-    park: bool,
+    /// What goes to the dead letters next: Redis refused it.
+    park: Option<Park>,
     /// The class of the trouble that was last logged.
     said: Option<String>,
     lost_said: Option<(Lost, Instant)>,
@@ -69,6 +74,7 @@ impl LanePusher {
         let (settings, generation) = shared.settings();
         let names = settings.names.clone();
         let lane = Lane::new(at, settings.file.queue.in_flight);
+        let gate = Gate::new(&settings, 0, &names.list);
         Self {
             shared,
             settings,
@@ -80,12 +86,13 @@ impl LanePusher {
             under_way: VecDeque::new(),
             out: Vec::new(),
             staged: None,
+            gate,
             backoff: Backoff::default(),
             connections: 0,
             confirmed: false,
             needs_proof: false,
             held: false,
-            park: false,
+            park: None,
             said: None,
             lost_said: None,
             policy_said: None,

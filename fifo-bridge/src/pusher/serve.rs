@@ -2,17 +2,20 @@
 
 use std::time::{Duration, Instant};
 
-use delivery::counters::{add, get, set};
+use delivery::counters::{add, set};
+use delivery::error::Trouble;
 use delivery::fault::{self, Place};
 use delivery::link::Link;
-use delivery::push::{Answer, Reply, answer, replies};
+use delivery::push::{self, Answer, Reply, answer, replies};
 
 use super::trouble::Setback;
-use super::{FAREWELL, IDLE, LanePusher};
+use super::{FAREWELL, IDLE, LanePusher, SLICE};
 use crate::rhythm::COLLECT;
 
 /// How often the confirmed position is noted and files are freed.
 const HOUSEKEEPING: Duration = Duration::from_millis(100);
+/// How long it may take to read what Redis said before it closed the connection.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 
 impl LanePusher {
     /// Pushes until something goes wrong (`Err`) or all is done at a stop (`Ok`).
@@ -22,6 +25,12 @@ impl LanePusher {
             if self.shared.reloaded_since(self.generation) {
                 self.settle(link, 0)?;
                 return Err(Setback::Reloaded);
+            }
+            if self.gate.is_closed() {
+                if self.wait_at_the_gate(link)? {
+                    return Ok(());
+                }
+                continue;
             }
             let more = self.send_what_is_there(link)?;
             let now = Instant::now();
@@ -54,12 +63,25 @@ impl LanePusher {
         }
     }
 
+    /// The list is too long: waits a little and asks. True if it is time to end: the next start brings what is in the spool.
+    fn wait_at_the_gate(&mut self, link: &mut Link) -> Result<bool, Setback> {
+        self.settle(link, 0)?;
+        if self.shared.stopping() {
+            return Ok(true);
+        }
+        self.keep_house(Instant::now());
+        let wait = self.gate.knock(link, &self.shared).map_err(Setback::Redis)?;
+        self.shared.stop_wait(wait.min(SLICE));
+        Ok(false)
+    }
+
     /// Packs and sends as many batches as have room, and packs one more, so that it can go as soon as there is room again.
     /// True if there may be more than had room.
     fn send_what_is_there(&mut self, link: &mut Link) -> Result<bool, Setback> {
         loop {
             if self.staged.is_none() {
-                self.staged = self.batcher.pack(&self.lane, self.park, &mut self.out).map_err(Setback::Hold)?;
+                self.staged =
+                    self.batcher.pack(&self.lane, self.park.as_ref(), &mut self.out).map_err(Setback::Hold)?;
                 self.released();
             }
             if !self.lane.has_room() {
@@ -71,7 +93,7 @@ impl LanePusher {
             };
             self.lane.sent(batch.to, batch.fresh, batch.repeats, Instant::now());
             self.under_way.push_back(batch.records);
-            self.park = false;
+            self.park = None;
             if !self.lane.has_room() {
                 self.send(link)?;
             }
@@ -89,11 +111,21 @@ impl LanePusher {
             fault::pass(Place::PushMidSend);
             link.send(&self.out[half..]).map_err(Setback::Redis)?;
         } else {
-            link.send(&self.out).map_err(Setback::Redis)?;
+            let sent = link.send(&self.out);
+            sent.or_else(|trouble| self.last_words(link, trouble))?;
         }
         fault::pass(Place::PushAfterSend);
         self.out.clear();
         Ok(())
+    }
+
+    /// Sending failed. Redis may have closed the connection because of what it read, and said so.
+    fn last_words(&mut self, link: &mut Link, trouble: Trouble) -> Result<(), Setback> {
+        link.hurry(LAST_WORDS);
+        match self.settle(link, 0) {
+            Err(setback @ Setback::TooLarge(..)) => Err(setback),
+            _ => Err(Setback::Redis(trouble)),
+        }
     }
 
     /// Reads answers until at most `left` batches are under way.
@@ -104,6 +136,9 @@ impl LanePusher {
             let wanted = &mut read[..replies(records)];
             for reply in wanted.iter_mut() {
                 *reply = link.receive().map_err(Setback::Redis)?;
+                if push::is_too_large(reply) {
+                    return Err(Setback::TooLarge(self.lane.acked(), records));
+                }
             }
             match answer(wanted) {
                 Answer::Taken(length) => {
@@ -128,8 +163,7 @@ impl LanePusher {
             counters.push_seconds.observe(settled.took);
         }
         if records > 0 {
-            set(&self.shared.lanes[self.number].list_length, length);
-            set(&counters.list_length, self.shared.lanes.iter().map(|lane| get(&lane.list_length)).sum());
+            self.gate.pushed(length, &self.shared);
             if std::mem::take(&mut self.needs_proof) {
                 self.recovered();
             }

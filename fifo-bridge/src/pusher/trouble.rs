@@ -4,9 +4,11 @@ use std::time::{Duration, Instant};
 
 use delivery::counters::add;
 use delivery::error::{Disposition, Trouble};
+use delivery::position::Position;
+use delivery::push;
 
-use super::{IDLE, LanePusher};
-use crate::batcher::Hold;
+use super::{IDLE, LanePusher, SLICE};
+use crate::batcher::{Hold, Park};
 
 /// Why the pusher has no connection, or loses it.
 pub(super) enum Setback {
@@ -16,6 +18,8 @@ pub(super) enum Setback {
     Overtaken,
     /// The cursor is lost, and the settings say to stop.
     CursorLost,
+    /// The oldest batch under way, which begins here and has so many records, holds one that is too large for Redis.
+    TooLarge(Position, usize),
     /// The spool or the dead letters.
     Hold(Hold),
     /// New settings.
@@ -39,6 +43,7 @@ impl LanePusher {
                 let pause = self.backoff.failed(fastrand::f64());
                 return self.pause(if self.backoff.failures() > 1 { pause } else { Duration::ZERO });
             }
+            Setback::TooLarge(at, records) => return self.too_large(at, records),
             Setback::CursorLost => {
                 return self.stand_still("queue.on-lost-cursor is stop: nothing is pushed until SIGHUP");
             }
@@ -57,6 +62,8 @@ impl LanePusher {
             Setback::Redis(trouble) => trouble,
         };
         add(&self.shared.counters.retries, 1);
+        let no_memory = trouble.class() == "OOM";
+        self.shared.hold_back(self.number, no_memory.then(|| "redis is out of memory".into()));
         if matches!(trouble, Trouble::Away { .. }) {
             add(&self.shared.counters.unknown_outcome, doubt);
         }
@@ -77,14 +84,39 @@ impl LanePusher {
                     if self.settings.park_refused() { "they become dead letters" } else { "they wait in the spool" };
                 let text = format!("redis takes no records into {:?}, {fate}: {trouble}", self.names.list);
                 self.say(trouble.class(), log::Level::Error, &text);
-                self.park = self.settings.park_refused();
-                if self.park {
+                if self.settings.park_refused() {
+                    let records = self.settings.file.batch.records_max;
+                    self.park = Some(Park { records, at: None, why: trouble.to_string() });
                     return;
                 }
             }
             Disposition::StopLane => {
                 return self.stand_still(&format!("{trouble}: nothing is pushed until SIGHUP or a restart"));
             }
+        }
+        let pause = self.backoff.failed(fastrand::f64());
+        self.pause(pause);
+    }
+
+    /// One of the `records` records that begin at `at` is larger than Redis takes. Alone, it is found; then it is parked, or waits.
+    fn too_large(&mut self, at: Position, records: usize) {
+        add(&self.shared.counters.retries, 1);
+        if records > 1 {
+            return self.batcher.send_alone(records);
+        }
+        let trouble = push::too_large();
+        let parks = self.settings.park_refused();
+        let fate = if parks { "it becomes a dead letter" } else { "all that is behind it waits in the spool" };
+        let text = format!("redis refuses a record at {at}, {fate}: {trouble}");
+        self.say("too-large", log::Level::Error, &text);
+        self.shared.note_health(self.number, |health| {
+            health.connected &= parks;
+            health.last_error = text;
+            health.last_error_time = crate::unix_seconds();
+        });
+        if parks {
+            self.park = Some(Park { records: 1, at: Some(at), why: trouble.to_string() });
+            return;
         }
         let pause = self.backoff.failed(fastrand::f64());
         self.pause(pause);
@@ -114,7 +146,7 @@ impl LanePusher {
             if left.is_zero() || self.shared.stopping() || self.shared.reloaded_since(self.generation) {
                 return;
             }
-            self.shared.stop_wait(left.min(Duration::from_millis(200)));
+            self.shared.stop_wait(left.min(SLICE));
         }
     }
 
@@ -141,6 +173,9 @@ impl LanePusher {
 
     pub(super) fn recovered(&mut self) {
         let failures = self.backoff.succeeded();
+        if !self.gate.is_closed() {
+            self.shared.hold_back(self.number, None);
+        }
         self.shared.note_health(self.number, |health| {
             health.connected = true;
             health.stopped = false;

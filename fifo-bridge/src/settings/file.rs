@@ -36,6 +36,7 @@ pub struct Queue {
     pub producer: String,
     pub on_lost_cursor: OnLostCursor,
     pub on_refused: OnRefused,
+    pub max_length: u64,
 }
 
 impl Default for Queue {
@@ -47,6 +48,7 @@ impl Default for Queue {
             producer: String::new(),
             on_lost_cursor: OnLostCursor::Resume,
             on_refused: OnRefused::Hold,
+            max_length: 0,
         }
     }
 }

@@ -46,8 +46,16 @@ pub const KEYS: &[Key] = &[
         "queue.on-refused",
         "hold or dead-letter",
         true,
-        "What to do when Redis will not take records into this list (WRONGTYPE, or no permission for the key): hold keeps them in the spool and tries again; \
+        "What to do when Redis will not take records into this list (WRONGTYPE, or no permission for the key), or a record that is larger than its proto-max-bulk-len: hold keeps them in the spool and tries again; \
          dead-letter parks them. A permission that is missing already when the bridge connects makes everything wait, with both.",
+    ),
+    key(
+        "queue.max-length",
+        "number; 0 is none",
+        true,
+        "High water of the list. When a push finds it so long, records wait in the spool until workers have brought it down to four fifths of that; when the \
+         spool is full the pipe is no longer read. What is under way still arrives: the list becomes at most queue.in-flight times batch.records-max longer. \
+         Nothing is ever taken out of it. The user needs LLEN.",
     ),
     key("batch.records-max", "1 to 4000", true, "Records in one push, at most."),
     key(

@@ -59,6 +59,7 @@ fn journal(directory: &Path, settings: Settings) -> anyhow::Result<u64> {
         journal: Some(journal),
         dead_letters: Some(settings.dead_letter_directory.clone()),
         on_refused: if settings.park_refused() { OnRefused::DeadLetter } else { OnRefused::Hold },
+        max_length: settings.file.queue.max_length,
         ..OutletConfig::default()
     };
     let outlet = Outlet::new(config, Box::new(move || settings.login()))?;

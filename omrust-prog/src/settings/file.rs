@@ -23,11 +23,18 @@ pub struct Queue {
     pub push: Push,
     pub producer: String,
     pub on_refused: OnRefused,
+    pub max_length: u64,
 }
 
 impl Default for Queue {
     fn default() -> Self {
-        Self { key: "rsyslog".into(), push: Push::Right, producer: String::new(), on_refused: OnRefused::Hold }
+        Self {
+            key: "rsyslog".into(),
+            push: Push::Right,
+            producer: String::new(),
+            on_refused: OnRefused::Hold,
+            max_length: 0,
+        }
     }
 }
 

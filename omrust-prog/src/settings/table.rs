@@ -37,6 +37,14 @@ pub const KEYS: &[Key] = &[
          dead-letter parks them.",
     ),
     key(
+        "queue.max-length",
+        "number; 0 is none",
+        false,
+        "High water of the list. When a push finds it so long, transactions go into the spool until workers have brought it down to four fifths of that; without a spool, \
+         or when it is full, rsyslog waits. What is under way still arrives: the list becomes at most one transaction per instance longer, and one transaction and 1024 records \
+         more while a spool is emptied. Nothing is ever taken out of it. The user needs LLEN.",
+    ),
+    key(
         "spool.directory",
         "absolute path",
         false,

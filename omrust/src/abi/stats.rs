@@ -23,7 +23,7 @@ const VERSIONS: [(c_int, usize); 4] = [(13, 0), (14, 1), (15, 1), (16, 2)];
 type Read = fn(&Counters) -> &AtomicU64;
 
 /// Name, whether it is a counter, and what it means.
-pub const COUNTERS: [(&str, bool, Read, &str); 12] = [
+pub const COUNTERS: [(&str, bool, Read, &str); 13] = [
     (
         "received",
         true,
@@ -45,7 +45,13 @@ pub const COUNTERS: [(&str, bool, Read, &str); 12] = [
     ("retries", true, |c| &c.retries, "attempts to connect or push that failed"),
     ("unknown_outcome", true, |c| &c.unknown_outcome, "records whose push lost its answer; Redis tells a repeat apart"),
     ("reconnects", true, |c| &c.reconnects, "connections made after the first"),
-    ("list_length", false, |c| &c.list_length, "length of the list after the last push"),
+    ("list_length", false, |c| &c.list_length, "length of the list after the last push, or when it was asked for"),
+    (
+        "held_back",
+        false,
+        |c| &c.held_back,
+        "lists that are held back because they are longer than `maxlength`; at least 1 while Redis is out of memory",
+    ),
 ];
 
 /// The interface, if this rsyslogd has one that is known.

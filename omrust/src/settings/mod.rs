@@ -42,6 +42,8 @@ pub struct Settings {
     pub dead_letters: Option<PathBuf>,
     /// What happens to refused records.
     pub on_refused: OnRefused,
+    /// High water of the lists; 0 is none.
+    pub max_length: u64,
     /// What a person should know although it is allowed.
     pub remarks: Vec<String>,
 }

@@ -51,6 +51,7 @@ pub(super) fn settings(values: &Values, host: &str) -> Result<Settings, Vec<Stri
         spool,
         dead_letters,
         on_refused,
+        max_length: values.number("maxlength", (0, 0, 1_000_000_000_000), &mut errors),
         remarks,
     };
     if errors.is_empty() { Ok(settings) } else { Err(errors) }
@@ -246,7 +247,7 @@ mod tests {
             "push" => "left",
             "mode" => "queue",
             "lanes" => "1",
-            "maxlength" => "0",
+            "maxlength" => "1000",
             "spool.maxsize" => "64m",
             "spool.sync" => "interval",
             "onrefused" => "hold",
@@ -297,7 +298,7 @@ mod tests {
             ("spool.sync", "sometimes"),
             ("deadletter", "relative"),
             ("onrefused", "drop"),
-            ("maxlength", "5"),
+            ("maxlength", "-5"),
             ("ack", "aof"),
             ("expiration", "5"),
             ("stream.del", "off"),

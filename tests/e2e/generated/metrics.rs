@@ -28,6 +28,7 @@ pub const STATUS: &[(&str, &str)] = &[
     ("spool", "folder of the spool"),
     ("connected", "true while Redis takes pushes"),
     ("stopped", "true when a person is needed: nothing is pushed until SIGHUP or a restart"),
+    ("held_back_reason", "why records are held back although Redis answers, empty if they are not"),
     ("last_error", "the last trouble, empty if there was none"),
     ("last_error_time", "when it came, in seconds since 1970"),
     ("acked", "position up to which Redis has everything, `epoch:offset`; null before it is known"),

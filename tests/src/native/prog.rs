@@ -89,14 +89,15 @@ fn action(place: &Place, mode: &str) -> String {
         place.port,
         place.password.unwrap_or_default()
     );
-    let (mut redis, mut spool, mut prog, mut words, mut fault) =
-        (String::new(), String::new(), String::new(), String::new(), None);
+    let (mut redis, mut queue, mut spool, mut prog, mut words, mut fault) =
+        (String::new(), String::new(), String::new(), String::new(), String::new(), None);
     for word in place.more.split_ascii_whitespace() {
         let (name, value) = word.split_once('=').expect("NAME=\"VALUE\"");
         let value = value.trim_matches('"');
         match name {
             "timeout" => writeln!(redis, "timeout-ms = {value}"),
             "connecttimeout" => writeln!(redis, "connect-timeout-ms = {value}"),
+            "maxlength" => writeln!(queue, "max-length = {value}"),
             "spool.delay" => writeln!(spool, "delay-ms = {value}"),
             // The smallest that there is.
             "spool.maxsize" => writeln!(spool, "maxsize = \"4m\""),
@@ -123,7 +124,8 @@ fn action(place: &Place, mode: &str) -> String {
         None => writeln!(prog, "state-directory = \"{state}\""),
     }
     .expect("memory");
-    write!(toml, "{redis}[queue]\nkey = \"{KEY}\"\nproducer = \"p\"\n[spool]\n{spool}[prog]\n{prog}").expect("memory");
+    write!(toml, "{redis}[queue]\nkey = \"{KEY}\"\nproducer = \"p\"\n{queue}[spool]\n{spool}[prog]\n{prog}")
+        .expect("memory");
     let config = place.folder.join("omrust.toml");
     fs::write(&config, toml).expect("cannot write the settings");
     let fault = fault.map(|fault| format!("/usr/bin/env OMRUST_PROG_FAULT={fault} ")).unwrap_or_default();

@@ -48,6 +48,7 @@ impl Worker {
     /// after "later".
     pub(in crate::outlet) fn conclude(&mut self, batch: &impl Batch, patience: Patience<'_>) -> Outcome {
         let core = Arc::clone(&self.core);
+        self.held.clear();
         let outcome = if self.launched {
             self.carry_out(&core, batch, patience)
         } else if self.enter(&core) {
@@ -55,6 +56,7 @@ impl Worker {
         } else {
             None
         };
+        self.note_held(outcome);
         if let Some(slot) = self.slot.as_mut() {
             slot.open = false;
         }
