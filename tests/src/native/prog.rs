@@ -82,6 +82,9 @@ pub const OMPROG_SHARED: Door = Door {
     ..OMPROG
 };
 
+/// In a fault: the action's own folder.
+pub const FOLDER: &str = "@FOLDER@";
+
 /// The action. Words of `more` that omprog does not know are settings of the program, and some are both; `fault` is its place to die.
 fn action(place: &Place, mode: &str) -> String {
     let mut toml = format!(
@@ -111,7 +114,7 @@ fn action(place: &Place, mode: &str) -> String {
                 writeln!(prog, "{key}").and_then(|()| write!(words, " {word}"))
             }
             "fault" => {
-                fault = Some(value.to_owned());
+                fault = Some(value.replace(FOLDER, place.folder.to_str().expect("a plain path")));
                 Ok(())
             }
             _ => write!(words, " {word}"),
