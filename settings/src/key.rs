@@ -22,13 +22,7 @@ pub fn names(keys: &[Key]) -> Vec<String> {
 
 /// The names of what a file takes, sorted: those that its defaults have.
 pub fn taken(defaults: &impl serde::Serialize) -> Vec<String> {
-    let sections = toml::Table::try_from(defaults).unwrap_or_default();
-    let of_section = |(section, keys): (&String, &toml::Value)| -> Vec<String> {
-        keys.as_table().into_iter().flat_map(toml::Table::keys).map(|key| format!("{section}.{key}")).collect()
-    };
-    let mut names: Vec<String> = sections.iter().flat_map(of_section).collect();
-    names.sort();
-    names
+    crate::dotted::names(&toml::Table::try_from(defaults).unwrap_or_default())
 }
 
 /// Makes one.
