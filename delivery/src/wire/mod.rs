@@ -104,6 +104,7 @@ impl Wire {
         while !bytes.is_empty() {
             match (&self.socket).write(bytes) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(count) if count < bytes.len() && patience.is_over() => return Err(late()),
                 Ok(count) => bytes = &bytes[count..],
                 Err(error) => go_on(error, patience)?,
             }
@@ -126,13 +127,17 @@ impl Wire {
 
     /// Waits for the next reply.
     pub fn receive(&mut self, patience: Patience<'_>) -> Result<Reply, Broken> {
+        // Somebody who sends a byte at a time has no more time than anybody else.
+        let mut came = false;
         loop {
             let buffer = &mut self.buffer;
             match self.parser.read(&buffer.bytes[..buffer.end], &mut buffer.start) {
                 Ok(Some(reply)) => return Ok(reply),
+                Ok(None) if came && patience.is_over() => return Err(late().into()),
                 Ok(None) => self.fill(patience)?,
                 Err(not_a_reply) => return Err(Broken::NotAReply(not_a_reply)),
             }
+            came = true;
         }
     }
 

@@ -7,7 +7,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
 
 use super::socket::{AtOnce, Socket};
-use super::{Patience, closed, go_on};
+use super::{Patience, closed, go_on, late};
 
 /// A connection that has shaken hands.
 pub struct Tls(Box<ClientConnection>);
@@ -26,14 +26,17 @@ impl Tls {
     pub fn begin(session: &Session, socket: &Socket, patience: Patience<'_>) -> io::Result<Self> {
         let connection = ClientConnection::new(Arc::clone(&session.config), session.name.clone()).map_err(strange)?;
         let mut tls = Self(Box::new(connection));
-        while tls.0.is_handshaking() {
+        loop {
             tls.flush(socket, patience)?;
-            if tls.0.is_handshaking() {
-                tls.take_in(socket, patience)?;
+            if !tls.0.is_handshaking() {
+                return Ok(tls);
+            }
+            tls.take_in(socket, patience)?;
+            // Somebody who sends a byte at a time has no more time than anybody else.
+            if tls.0.is_handshaking() && patience.is_over() {
+                return Err(late());
             }
         }
-        tls.flush(socket, patience)?;
-        Ok(tls)
     }
 
     /// Sends all of `bytes`.
@@ -49,10 +52,12 @@ impl Tls {
 
     /// Reads what has come, and waits if nothing has. Never 0 if there is room.
     pub fn read(&mut self, socket: &Socket, room: &mut [u8], patience: Patience<'_>) -> io::Result<usize> {
+        let mut came = false;
         loop {
             match self.0.reader().read(room) {
                 Ok(0) => return Err(closed()),
                 Ok(count) => return Ok(count),
+                Err(error) if error.kind() == ErrorKind::WouldBlock && came && patience.is_over() => return Err(late()),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 // The peer went without a goodbye. What was read before counts: a reply tells its own length.
                 Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Err(closed()),
@@ -61,6 +66,7 @@ impl Tls {
             // The peer may have asked for new keys.
             self.flush(socket, patience)?;
             self.take_in(socket, patience)?;
+            came = true;
         }
     }
 
@@ -106,6 +112,7 @@ impl Tls {
         while self.0.wants_write() {
             match self.0.write_tls(&mut socket) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(_) if self.0.wants_write() && patience.is_over() => return Err(late()),
                 Ok(_) => {}
                 Err(error) => go_on(error, patience)?,
             }
@@ -133,3 +140,6 @@ impl Tls {
 fn strange(error: rustls::Error) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, error)
 }
+
+#[cfg(test)]
+mod tests;
