@@ -23,6 +23,18 @@ pub fn put(table: &mut Table, name: &str, value: Value) -> Option<()> {
     }
 }
 
+/// Takes it out, if it is there.
+pub fn remove(table: &mut Table, name: &str) {
+    match name.split_once('.') {
+        Some((first, rest)) => {
+            if let Some(inner) = table.get_mut(first).and_then(Value::as_table_mut) {
+                remove(inner, rest);
+            }
+        }
+        None => drop(table.remove(name)),
+    }
+}
+
 /// The names of all values that are no tables, sorted.
 pub fn names(table: &Table) -> Vec<String> {
     let mut found = Vec::new();
@@ -48,6 +60,9 @@ mod tests {
             assert_eq!(get(&table, name), Some(&Value::Boolean(true)));
         }
         assert_eq!(names(&table), ["a.b.c", "a.b.d", "a.e", "f"]);
+        remove(&mut table, "a.b.d");
+        remove(&mut table, "a.x.y");
+        assert_eq!(names(&table), ["a.b.c", "a.e", "f"]);
         assert_eq!(put(&mut table, "f.g", Value::Boolean(true)), None);
         assert_eq!(get(&table, "f.g"), None);
     }

@@ -68,7 +68,7 @@ fn the_least_rule_is_enough_for_the_bridge_and_each_word_of_it_is_needed() {
     let sent = load.stop();
     stage.judge(&sent);
     stage.counted(&sent);
-    stage.bridge.stop();
+    stage.bridge.term();
 }
 
 /// All that a door says.
@@ -200,5 +200,5 @@ fn the_bridge_takes_new_passwords_under_load() {
     stage.judge(&sent);
     stage.counted(&sent);
     assert!(!stage.bridge.stderr().contains(">6"), "a secret in the log");
-    stage.bridge.stop();
+    stage.bridge.term();
 }

@@ -59,5 +59,5 @@ fn a_name_may_change_its_address() {
     let sent = load.stop();
     stage.judge(&sent);
     stage.counted(&sent);
-    stage.bridge.stop();
+    stage.bridge.term();
 }

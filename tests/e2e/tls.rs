@@ -195,7 +195,8 @@ fn files_that_cannot_be_used_are_told_by_check_and_do_not_keep_it_from_running()
         refused(base().set(name, path), 78, &[path, word]);
     }
     // Both files are exchanged one after the other: it waits for the second.
-    let mut stage = server.stage(base().set(key, text(&other.key)));
+    let bridge = base().set(key, text(&other.key));
+    let mut stage = server.stage(bridge);
     let load = stage.load(Pace::default());
     load.go_on(500);
     stage.bridge.wait_said("does not belong to the certificate", 1);
@@ -204,7 +205,7 @@ fn files_that_cannot_be_used_are_told_by_check_and_do_not_keep_it_from_running()
     load.go_on(500);
     stage.judge(&load.stop());
     assert_eq!(stage.bridge.said("does not belong").len(), 1);
-    stage.bridge.stop();
+    stage.bridge.term();
 }
 
 #[test]
@@ -218,7 +219,7 @@ fn contradictions_are_errors_that_name_the_key() {
         (config().set("redis.tls.enabled", true).set("redis.tls.server-name", "a b"), "redis.tls.server-name"),
         (config().set("redis.tls.enabled", true).set("redis.server", "/run/redis.sock"), "redis.tls.enabled"),
         (config().set("redis.server", "rediss://127.0.0.1/#insecure"), "redis.server"),
-        (config().set("redis.tls.insecure", true), "redis.tls"),
+        (config().set("redis.tls.insecure", true), "redis.tls.insecure"),
     ] {
         refused(config, 78, &[".toml:", &format!("{key}: ")]);
     }
@@ -249,7 +250,7 @@ fn a_certificate_that_expired_and_is_renewed_is_told_once() {
     assert_eq!(stage.bridge.said("takes nothing").len(), 2, "{lines:#?}");
     assert_eq!(stage.bridge.said("is back after").len(), 1, "{lines:#?}");
     assert_eq!(stage.redis.llen(KEY), stage.redis.list(KEY).len());
-    stage.bridge.stop();
+    stage.bridge.term();
 }
 
 /// redis-server reads its certificate again.

@@ -160,7 +160,7 @@ fn the_bridge_lives_through_cuts() {
     let sent = load.stop();
     stage.judge(&sent);
     stage.counted(&sent);
-    stage.bridge.stop();
+    stage.bridge.term();
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn the_bridge_takes_new_certificates() {
     stage.judge(&sent);
     stage.counted(&sent);
     assert!(stage.bridge.counter("reconnects") >= 5);
-    stage.bridge.stop();
+    stage.bridge.term();
 }
 
 /// A reply that does not come ends in time, and so does a handshake: redis stands still behind an open port.
@@ -203,5 +203,5 @@ fn redis_stands_still_behind_tls() {
     let sent = load.stop();
     stage.judge(&sent);
     stage.counted(&sent);
-    stage.bridge.stop();
+    stage.bridge.term();
 }

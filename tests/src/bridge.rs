@@ -136,10 +136,7 @@ impl BridgeConfig {
     /// Takes a setting out again, so that the default holds.
     #[must_use]
     pub fn unset(mut self, name: &str) -> Self {
-        let (section, key) = name.split_once('.').expect("a setting is named section.key");
-        if let Some(section) = self.table.get_mut(section).and_then(toml::Value::as_table_mut) {
-            section.remove(key);
-        }
+        settings::dotted::remove(&mut self.table, name);
         self
     }
 

@@ -176,7 +176,8 @@ fn explain(error: &io::Error, place: &str, files: &TlsFiles) -> Trouble {
         rustls::Error::InvalidCertificate(Cert::NotValidYet | Cert::NotValidYetContext { .. }) => {
             ("tls-not-yet", format!("the certificate of {place} is not valid yet: look at the clocks of both machines"))
         }
-        rustls::Error::InvalidCertificate(Cert::UnknownIssuer) => (
+        // The latter: a CA of the same name with another key.
+        rustls::Error::InvalidCertificate(Cert::UnknownIssuer | Cert::BadSignature) => (
             "tls-unknown-ca",
             format!(
                 "the certificate of {place} is not signed by {}: set the CA certificate that it is signed with",

@@ -105,7 +105,7 @@ impl Tls {
     /// Says goodbye if there is room for it.
     pub fn end(&mut self, socket: &Socket) {
         self.0.send_close_notify();
-        let _ = self.0.write_tls(&mut AtOnce(socket));
+        self.flush_at_once(socket);
     }
 
     fn flush(&mut self, mut socket: &Socket, patience: Patience<'_>) -> io::Result<()> {
@@ -120,6 +120,11 @@ impl Tls {
         Ok(())
     }
 
+    /// As much as there is room for.
+    fn flush_at_once(&mut self, socket: &Socket) {
+        while self.0.wants_write() && self.0.write_tls(&mut AtOnce(socket)).is_ok_and(|count| count > 0) {}
+    }
+
     /// Waits until something came, and takes it apart.
     fn take_in(&mut self, mut socket: &Socket, patience: Patience<'_>) -> io::Result<()> {
         let count = loop {
@@ -130,7 +135,7 @@ impl Tls {
         };
         if let Err(error) = self.0.process_new_packets() {
             // The peer is told why, if it can be.
-            let _ = self.0.write_tls(&mut AtOnce(socket));
+            self.flush_at_once(socket);
             return Err(strange(error));
         }
         if count == 0 && self.0.is_handshaking() { Err(closed()) } else { Ok(()) }
