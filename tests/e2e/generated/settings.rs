@@ -69,12 +69,13 @@ pub fn page() -> String {
     page.section("FILES");
     page.item("`/etc/fifo-bridge/fifo-bridge.toml`", "The file.");
     page.section("EXAMPLES");
-    page.text("Redis on another machine with a password, and a spool that survives a power loss:");
+    page.text("Redis on another machine with a password and TLS, and a spool that survives a power loss:");
     page.example(&[
         "[redis]",
         "server = \"redis.example.net\"",
         "user = \"bridge\"",
         "password-file = \"/etc/fifo-bridge/redis-password\"",
+        "tls.enabled = true",
         "",
         "[spool]",
         "directory = \"/var/lib/fifo-bridge/spool\"",
