@@ -44,7 +44,7 @@ pub enum Topology {
 /// What [`Endpoint::parse`] is given.
 #[derive(Debug, Clone)]
 pub struct Address<'a> {
-    /// Each is `host`, `host:port`, `[v6]:port`, `/path/of/socket`, `redis://...`, `redis+unix://...` or `unix://...`.
+    /// Each is `host`, `host:port`, `[v6]:port`, `/path/of/socket`, `redis://...`, `rediss://...`, `redis+unix://...` or `unix://...`.
     pub servers: &'a [String],
     /// The port if a server names none.
     pub port: u16,
