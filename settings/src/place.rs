@@ -1,17 +1,21 @@
 //! The section `redis`: its keys in the words of the manual, its checks, and the login.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use delivery::link::{Address, Endpoint, Topology};
+use delivery::link::{Address, Endpoint, TlsFiles, Topology, WrongTls};
 
 use crate::checks::{Invalid, invalid, within};
 use crate::key::{Key, key};
-use crate::sections::Redis;
+use crate::sections::{Redis, Tls};
 
 /// `redis.server`
-pub const SERVER: Key =
-    key("redis.server", "host, host:port, [v6]:port, /path/of/socket, redis://…, unix://…", true, "Where Redis is.");
+pub const SERVER: Key = key(
+    "redis.server",
+    "host, host:port, [v6]:port, /path/of/socket, redis://…, rediss://…, unix://…",
+    true,
+    "Where Redis is.",
+);
 /// `redis.port`
 pub const PORT: Key = key("redis.port", "1 to 65535", true, "The port, if redis.server names none.");
 /// `redis.user`
@@ -33,6 +37,39 @@ pub const PASSWORD_FILE: Key = key(
 );
 /// `redis.db`
 pub const DB: Key = key("redis.db", "0 to 4294967295", true, "Number of the database.");
+/// `redis.tls.enabled`
+pub const TLS_ENABLED: Key = key(
+    "redis.tls.enabled",
+    "true or false",
+    true,
+    "TLS to Redis. A rediss:// address switches it on as well. The server's certificate and its name are always checked.",
+);
+/// `redis.tls.ca-cert`
+pub const TLS_CA_CERT: Key = key(
+    "redis.tls.ca-cert",
+    "path",
+    true,
+    "File (PEM), or folder of such files, with the certificates of the CAs that the server's certificate may be signed with. Empty: the CAs that \
+     the system trusts (on Debian the package ca-certificates). All files of TLS are read again at each connect. A relative path is looked for in \
+     $CREDENTIALS_DIRECTORY.",
+);
+/// `redis.tls.cert`
+pub const TLS_CERT: Key = key(
+    "redis.tls.cert",
+    "path",
+    true,
+    "File with the client certificate (PEM), and those between it and its CA. Only for a server that asks for one; with redis.tls.key.",
+);
+/// `redis.tls.key`
+pub const TLS_KEY: Key =
+    key("redis.tls.key", "path", true, "File with the key of the client certificate (PEM, without a passphrase).");
+/// `redis.tls.server-name`
+pub const TLS_SERVER_NAME: Key = key(
+    "redis.tls.server-name",
+    "host name or IP address",
+    true,
+    "The name that the server's certificate has to be for. Empty: the host of redis.server.",
+);
 /// `redis.connect-timeout-ms`
 pub const CONNECT_TIMEOUT: Key =
     key("redis.connect-timeout-ms", "10 to 60000", true, "Milliseconds that connecting and logging in may take.");
@@ -55,11 +92,49 @@ pub fn endpoint(redis: &Redis) -> Result<Endpoint, Invalid> {
         return invalid("redis.password-file", "contradicts redis.password; set one of them");
     }
     let address = Address { servers: &redis.server.0, port: redis.port, db: redis.db, topology: Topology::Direct };
-    Endpoint::parse(address, Duration::from_millis(connect), Duration::from_millis(timeout)).map_err(|why| Invalid {
-        key: "redis.server",
-        why,
-        other: None,
-    })
+    let endpoint = Endpoint::parse(address, Duration::from_millis(connect), Duration::from_millis(timeout));
+    let endpoint = endpoint.map_err(|why| Invalid { key: "redis.server", why, other: None })?;
+    secured(endpoint, redis)
+}
+
+/// The same with TLS, if that is wanted.
+fn secured(endpoint: Endpoint, redis: &Redis) -> Result<Endpoint, Invalid> {
+    let files = tls_files(&redis.tls);
+    if redis.tls.enabled || endpoint.is_secure() {
+        let wrong = |why: WrongTls| match why {
+            WrongTls::Socket => ("redis.tls.enabled", "is not for a unix socket".to_owned()),
+            WrongTls::LacksKey => ("redis.tls.cert", "is of no use without redis.tls.key".to_owned()),
+            WrongTls::LacksCert => ("redis.tls.key", "is of no use without redis.tls.cert".to_owned()),
+            WrongTls::Name(name) if redis.tls.server_name.is_empty() => (
+                "redis.server",
+                format!("has the host {name:?}, and no certificate is for such a name; set redis.tls.server-name"),
+            ),
+            WrongTls::Name(name) => {
+                ("redis.tls.server-name", format!("{name:?} is not allowed; a host name or an IP address"))
+            }
+        };
+        return endpoint.with_tls(files).map_err(wrong).map_err(|(key, why)| Invalid { key, why, other: None });
+    }
+    let idle = [
+        ("redis.tls.ca-cert", &redis.tls.ca_cert),
+        ("redis.tls.cert", &redis.tls.cert),
+        ("redis.tls.key", &redis.tls.key),
+        ("redis.tls.server-name", &redis.tls.server_name),
+    ];
+    match idle.into_iter().find(|(_, value)| !value.is_empty()) {
+        Some((key, _)) => invalid(key, "is of no use without redis.tls.enabled = true or a rediss:// address"),
+        None => Ok(endpoint),
+    }
+}
+
+fn tls_files(tls: &Tls) -> TlsFiles {
+    let path = |text: &str| Some(PathBuf::from(text)).filter(|path| !path.as_os_str().is_empty());
+    TlsFiles {
+        ca: path(&tls.ca_cert).into_iter().collect(),
+        cert: path(&tls.cert),
+        key: path(&tls.key),
+        server_name: Some(tls.server_name.clone()).filter(|name| !name.is_empty()),
+    }
 }
 
 /// The endpoint with user and password, the password read now. The error says which file.

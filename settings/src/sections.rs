@@ -15,6 +15,17 @@ pub struct Redis {
     pub db: u32,
     pub connect_timeout_ms: u64,
     pub timeout_ms: u64,
+    pub tls: Tls,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default, expecting = "a table with enabled, ca-cert, ...")]
+pub struct Tls {
+    pub enabled: bool,
+    pub ca_cert: String,
+    pub cert: String,
+    pub key: String,
+    pub server_name: String,
 }
 
 impl Default for Redis {
@@ -28,6 +39,7 @@ impl Default for Redis {
             db: 0,
             connect_timeout_ms: 1000,
             timeout_ms: 5000,
+            tls: Tls::default(),
         }
     }
 }

@@ -152,7 +152,11 @@ const MISTAKES: &[(&str, usize, &str)] = &[
         "redis.server: names several servers, and this version knows neither Sentinel nor Cluster",
     ),
     ("[redis]\nserver = []", 2, "redis.server: is empty; give a host, host:port, /path/of/socket or redis:// URL"),
-    ("[redis]\nserver = \"rediss://h\"", 2, "redis.server: asks for TLS, which this version does not have"),
+    (
+        "[redis]\nserver = \"rediss://h/#insecure\"",
+        2,
+        "redis.server: has a # in it; the server's certificate is always checked",
+    ),
     (
         "[redis]\nserver = \"u:s3cr3t-W0rd@h\"",
         2,

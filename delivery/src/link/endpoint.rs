@@ -1,5 +1,6 @@
 //! Where Redis is and how to get in. The only file that names the redis crate: it reads addresses in all their forms.
 
+use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +8,8 @@ use std::time::Duration;
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 
 use super::cluster::{self, Map, Node, Route};
+use super::tls::{self, TlsFiles, WrongTls};
+use crate::error::Trouble;
 use crate::wire::{Patience, Wire};
 
 /// Where Redis is and how to get in. Cheap to clone.
@@ -19,6 +22,7 @@ pub struct Endpoint {
     map: Arc<Map>,
     /// The hash slot that is wanted of a cluster.
     slot: Option<u16>,
+    tls: Option<Arc<TlsFiles>>,
     /// How long connecting and logging in may take.
     pub connect_timeout: Duration,
     /// How long one read or write may take.
@@ -40,7 +44,7 @@ pub enum Topology {
 /// What [`Endpoint::parse`] is given.
 #[derive(Debug, Clone)]
 pub struct Address<'a> {
-    /// Each is `host`, `host:port`, `[v6]:port`, `/path/of/socket`, `redis://...`, `redis+unix://...` or `unix://...`.
+    /// Each is `host`, `host:port`, `[v6]:port`, `/path/of/socket`, `redis://...`, `rediss://...`, `redis+unix://...` or `unix://...`.
     pub servers: &'a [String],
     /// The port if a server names none.
     pub port: u16,
@@ -58,14 +62,20 @@ impl Endpoint {
             [] => vec![of(&String::new())?],
             servers => servers.iter().map(of).collect::<Result<Vec<_>, _>>()?,
         };
+        let secure = servers.iter().filter(|(_, secure)| *secure).count();
+        if secure > 0 && secure < servers.len() {
+            return Err("writes rediss:// for some servers and not for others; TLS is for all or for none".into());
+        }
         if servers.len() > 1 && address.topology == Topology::Direct {
             return Err("names several servers, and this version knows neither Sentinel nor Cluster".into());
         }
+        let servers: Vec<_> = servers.into_iter().map(|(server, _)| server).collect();
         let topology = address.topology;
         if topology == Topology::Cluster && servers.iter().any(|server| server.redis_settings().db() != 0) {
             return Err("asks for a database, and a cluster has database 0 only".into());
         }
-        Ok(Self { servers, topology, map: Arc::default(), slot: None, connect_timeout, timeout })
+        let tls = (secure > 0).then(Arc::default);
+        Ok(Self { servers, topology, map: Arc::default(), slot: None, tls, connect_timeout, timeout })
     }
 
     /// The endpoint of whoever serves this list: in a cluster that node is found at each connect, otherwise it is the same endpoint.
@@ -120,6 +130,26 @@ impl Endpoint {
         }
     }
 
+    /// The same endpoint with TLS. An error if that is not for its addresses.
+    pub fn with_tls(mut self, files: TlsFiles) -> Result<Self, WrongTls> {
+        for server in &self.servers {
+            let ConnectionAddr::Tcp(host, _) = server.addr() else { return Err(WrongTls::Socket) };
+            files.suits(host)?;
+        }
+        self.tls = Some(Arc::new(files));
+        Ok(self)
+    }
+
+    /// Reads all files of TLS, if there is TLS, and says what is wrong with them. They may be better at the next connect.
+    pub fn check_files(&self) -> Result<(), String> {
+        self.tls.as_ref().map_or(Ok(()), |files| files.check())
+    }
+
+    /// True if there is TLS, by [`Self::with_tls`] or by the addresses.
+    pub fn is_secure(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// The same endpoint with these credentials; empty ones leave what an URL brought.
     #[must_use]
     pub fn with_login(mut self, user: &str, password: &str) -> Self {
@@ -147,12 +177,19 @@ impl Endpoint {
     }
 
     /// A socket to it.
-    pub(super) fn wire(&self, patience: Patience<'_>) -> io::Result<Wire> {
+    pub(super) fn wire(&self, patience: Patience<'_>) -> Result<Wire, Trouble> {
+        let away = |text| Trouble::Away { text };
         match self.first().addr() {
-            ConnectionAddr::Tcp(host, port) => Wire::tcp(host, *port, patience),
-            ConnectionAddr::Unix(path) => Wire::unix(path, patience),
-            other => Err(io::Error::new(io::ErrorKind::Unsupported, format!("{other} cannot be connected to"))),
+            ConnectionAddr::Tcp(host, port) => tls::connect(host, *port, self.tls.as_deref(), patience),
+            ConnectionAddr::Unix(path) => Wire::unix(path, patience).map_err(|error| away(error.to_string())),
+            other => Err(away(format!("{other} cannot be connected to"))),
         }
+    }
+
+    /// Why the first command was not answered, if it has to do with TLS.
+    pub(super) fn unanswered(&self, error: &io::Error, unread: &[u8]) -> Option<Trouble> {
+        let ConnectionAddr::Tcp(host, port) = self.first().addr() else { return None };
+        tls::unanswered(error, &format!("{host}:{port}"), self.tls.as_deref(), unread)
     }
 
     /// The commands that log in, and one that tells whether Redis takes commands.
@@ -179,7 +216,7 @@ impl std::fmt::Display for Endpoint {
         for (index, server) in self.servers.iter().enumerate() {
             write!(f, "{}{}", if index == 0 { "" } else { ", " }, server.addr())?;
         }
-        Ok(())
+        f.write_str(if self.is_secure() { " with TLS" } else { "" })
     }
 }
 
@@ -189,26 +226,38 @@ impl std::fmt::Debug for Endpoint {
     }
 }
 
-/// One address.
-fn parse(server: &str, port: u16, db: u32) -> Result<ConnectionInfo, String> {
+/// One address, and whether it asks for TLS.
+fn parse(server: &str, port: u16, db: u32) -> Result<(ConnectionInfo, bool), String> {
+    let (server, secure) = plain(server)?;
     let info = if server.is_empty() {
         return Err("is empty; give a host, host:port, /path/of/socket or redis:// URL".into());
-    } else if server.starts_with("rediss://") {
-        return Err("asks for TLS, which this version does not have".into());
     } else if server.starts_with('/') {
-        ConnectionAddr::Unix(server.into()).into_connection_info()
+        ConnectionAddr::Unix(server.as_ref().into()).into_connection_info()
     } else if server.contains("://") {
-        server.into_connection_info()
+        server.as_ref().into_connection_info()
     } else {
-        let (host, port) = host_and_port(server, port)?;
+        let (host, port) = host_and_port(&server, port)?;
         ConnectionAddr::Tcp(host, port).into_connection_info()
     };
     let info = info.map_err(|error| format!("is not an address of redis: {}", error.category()))?;
     if db == 0 || info.redis_settings().db() != 0 {
-        return Ok(info);
+        return Ok((info, secure));
     }
     let settings = info.redis_settings().clone().set_db(i64::from(db));
-    Ok(info.set_redis_settings(settings))
+    Ok((info.set_redis_settings(settings), secure))
+}
+
+/// The address without what asks for TLS in it, and whether it did.
+fn plain(server: &str) -> Result<(Cow<'_, str>, bool), String> {
+    for (secure, plain) in [("rediss://", "redis://"), ("valkeys://", "valkey://")] {
+        if let Some(rest) = server.strip_prefix(secure) {
+            if rest.contains('#') {
+                return Err("has a # in it; the server's certificate is always checked".into());
+            }
+            return Ok((Cow::Owned(format!("{plain}{rest}")), true));
+        }
+    }
+    Ok((Cow::Borrowed(server), false))
 }
 
 fn host_and_port(server: &str, default: u16) -> Result<(String, u16), String> {
@@ -262,6 +311,7 @@ mod tests {
             ("/run/redis.sock", "/run/redis.sock"),
             ("redis://user:secret@h:7001/3", "h:7001"),
             ("unix:///run/redis.sock", "/run/redis.sock"),
+            ("rediss://user:secret@h:7001/3", "h:7001 with TLS"),
             ("redis+unix:///run/redis.sock", "/run/redis.sock"),
         ] {
             assert_eq!(parse(server).as_deref(), Ok(shown), "{server}");
@@ -270,7 +320,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said_without_the_secret() {
-        for server in ["", "h:0", "h:70000", "h:x", "[::1", ":6379", "http://h", "rediss://h"] {
+        for server in ["", "h:0", "h:70000", "h:x", "[::1", ":6379", "http://h", "rediss://h/#insecure"] {
             assert!(parse(server).is_err(), "{server}");
         }
         for server in ["redis://u:secret@/x", "redis://u:secret@h:x", "u:secret@h", "u:secret@h:6379"] {
@@ -283,6 +333,7 @@ mod tests {
     fn several_servers_have_to_be_something_to_each_other() {
         assert!(several(&[]).expect_err("none").contains("is empty"));
         assert!(several(&["h", "i"]).expect_err("two").contains("several"));
+        assert!(several(&["rediss://h", "i"]).expect_err("mixed").contains("some"));
         assert!(several(&["h", "i:x"]).expect_err("a wrong one").contains("the port"));
     }
 }

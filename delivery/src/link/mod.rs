@@ -4,6 +4,7 @@
 
 pub mod cluster;
 mod endpoint;
+mod tls;
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use crate::push::{self, Names, NotAReply, Reply};
 use crate::wire::{Broken, Patience, Wire};
 
 pub use self::endpoint::{Address, Endpoint, Topology};
+pub use self::tls::{TlsFiles, WrongTls};
 
 /// A connection that is logged in.
 pub struct Link {
@@ -48,16 +50,22 @@ impl Link {
     }
 
     fn connect_to(server: &Endpoint, patience: Patience<'_>) -> Result<Self, Trouble> {
-        let wire = server.wire(patience).map_err(|error| away(&error))?;
-        let mut link = Self { wire, timeout: server.timeout, route: None };
-        for command in server.login() {
-            link.ask_within(&command.iter().map(String::as_str).collect::<Vec<_>>(), patience)?;
+        let mut link = Self { wire: server.wire(patience)?, timeout: server.timeout, route: None };
+        for (index, command) in server.login().iter().enumerate() {
+            let command: Vec<&str> = command.iter().map(String::as_str).collect();
+            match link.exchange(&command, patience) {
+                // Here a server that speaks TLS and one that does not, or wants another certificate, first tell.
+                Err(Broken::Io(error)) if index == 0 => {
+                    return Err(server.unanswered(&error, link.wire.unread()).unwrap_or_else(|| away(&error)));
+                }
+                other => no_error(other.map_err(lost)?)?,
+            };
         }
         Ok(link)
     }
 
     /// False if redis has closed the connection. Asks nobody.
-    pub fn is_alive(&self) -> bool {
+    pub fn is_alive(&mut self) -> bool {
         self.wire.is_alive()
     }
 
@@ -78,12 +86,7 @@ impl Link {
 
     /// Waits for the next reply while `patience` lasts. After an error the connection is of no more use.
     pub fn receive_within(&mut self, patience: Patience<'_>) -> Result<Reply, Trouble> {
-        let reply = self.wire.receive(patience).map_err(|broken| match broken {
-            Broken::Io(error) => away(&error),
-            Broken::NotAReply(NotAReply(bytes)) => {
-                Trouble::Away { text: format!("what answers is not redis, it says {bytes}") }
-            }
-        })?;
+        let reply = self.wire.receive(patience).map_err(lost)?;
         if let (Reply::Error { code, text }, Some(route)) = (&reply, &self.route) {
             route.1.heard(&route.0, code, text);
         }
@@ -99,10 +102,14 @@ impl Link {
         let mut packed = Vec::new();
         push::command(&mut packed, command);
         self.send_within(&packed, patience)?;
-        match self.receive_within(patience)? {
-            Reply::Error { code, text } => Err(Trouble::Answered { code, text, connecting: true }),
-            answer => Ok(answer),
-        }
+        no_error(self.receive_within(patience)?)
+    }
+
+    fn exchange(&mut self, command: &[&str], patience: Patience<'_>) -> Result<Reply, Broken> {
+        let mut packed = Vec::new();
+        push::command(&mut packed, command);
+        self.wire.send(&packed, patience)?;
+        self.wire.receive(patience)
     }
 
     /// Reads a cursor; empty if there is none.
@@ -151,6 +158,22 @@ impl Link {
 /// True if a cursor may be dropped under this eviction policy. The `volatile-` ones spare it: it never expires.
 pub fn may_drop_cursor(policy: &str) -> bool {
     policy.starts_with("allkeys")
+}
+
+fn no_error(reply: Reply) -> Result<Reply, Trouble> {
+    match reply {
+        Reply::Error { code, text } => Err(Trouble::Answered { code, text, connecting: true }),
+        answer => Ok(answer),
+    }
+}
+
+fn lost(broken: Broken) -> Trouble {
+    match broken {
+        Broken::Io(error) => away(&error),
+        Broken::NotAReply(NotAReply(bytes)) => {
+            Trouble::Away { text: format!("what answers is not redis, it says {bytes}") }
+        }
+    }
 }
 
 fn away(error: &io::Error) -> Trouble {

@@ -552,7 +552,7 @@ pub(super) fn is_poison(trouble: &Trouble) -> bool {
     match trouble {
         Trouble::Answered { code, text, .. } if code == "NOPERM" => text.contains(" key"),
         Trouble::Answered { .. } => trouble.disposition() == Disposition::Poison,
-        Trouble::Away { .. } | Trouble::Confused { .. } => false,
+        Trouble::Away { .. } | Trouble::Insecure { .. } | Trouble::Confused { .. } => false,
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod read;
 pub mod table;
+mod tls;
 mod values;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use delivery::outlet::OnRefused;
 use delivery::push::Side;
 use delivery::spool::Sync;
 
+pub use self::tls::Tls;
 pub use self::values::{Given, Values};
 
 /// The settings of one action.
@@ -77,6 +79,8 @@ pub struct Server {
     pub password: Secret,
     /// Read at each connect.
     pub password_file: Option<PathBuf>,
+    /// Whether and how the connection is secured.
+    pub tls: Tls,
     /// How long connecting may take.
     pub connect_timeout: Duration,
 }
@@ -147,6 +151,7 @@ impl Server {
         };
         let endpoint = Endpoint::parse(self.address(), self.connect_timeout, timeout);
         let endpoint = endpoint.map_err(|why| format!("server {why}"))?;
+        let endpoint = self.tls.secure(endpoint).map_err(|why| format!("TLS: {why:?}"))?;
         Ok(endpoint.with_login(&self.user, &password))
     }
 

@@ -11,7 +11,7 @@ use delivery::spool::Sync;
 
 use super::table::{NOTHING, PARAMETERS, Role};
 use super::values::wrong;
-use super::{Key, Secret, Secrets, Server, Settings, SpoolSettings, Values};
+use super::{Key, Secret, Secrets, Server, Settings, SpoolSettings, Tls, Values};
 
 /// What a worker's number adds to the producer's name, at most.
 const SLOT_BYTES: usize = ":65535".len();
@@ -29,7 +29,7 @@ pub(super) fn settings(values: &Values, host: &str) -> Result<Settings, Vec<Stri
     let name = statsname.or(action).unwrap_or_else(|| "omrust".into());
     let producer = producer(values, host, &identity, &mut errors);
 
-    let server = server(values, &mut errors);
+    let server = server(values, &mut remarks, &mut errors);
     let side = side(values, &mut remarks, &mut errors);
     let key = key(values, &producer, &mut remarks, &mut errors);
     let lanes = values.number("lanes", (1, 1, 1024), &mut errors) as u32;
@@ -69,7 +69,7 @@ fn refuse(values: &Values, errors: &mut Vec<String>) {
     }
 }
 
-fn contradict(values: &Values, one: &str, other: &str, errors: &mut Vec<String>) {
+pub(super) fn contradict(values: &Values, one: &str, other: &str, errors: &mut Vec<String>) {
     if values.has(one) && values.has(other) {
         errors.push(wrong(other, &format!("says what \"{one}\" says; set one of them")));
     }
@@ -85,7 +85,7 @@ fn producer(values: &Values, host: &str, identity: &str, errors: &mut Vec<String
     producer
 }
 
-fn server(values: &Values, errors: &mut Vec<String>) -> Server {
+fn server(values: &Values, remarks: &mut Vec<String>, errors: &mut Vec<String>) -> Server {
     contradict(values, "server", "socketpath", errors);
     contradict(values, "serverpassword", "serverpassword.file", errors);
     let mut servers = values.texts("server", errors);
@@ -106,10 +106,12 @@ fn server(values: &Values, errors: &mut Vec<String>) -> Server {
         user: values.text("serveruser", errors).unwrap_or_default(),
         password: Secret(values.text("serverpassword", errors).unwrap_or_default()),
         password_file: values.text("serverpassword.file", errors).map(PathBuf::from),
+        tls: Tls::read(values, errors),
         connect_timeout: milliseconds(values, "connecttimeout", 1_000, errors),
     };
-    if let Err(why) = Endpoint::parse(server.address(), server.connect_timeout, server.connect_timeout) {
-        errors.push(wrong(name, &why));
+    match Endpoint::parse(server.address(), server.connect_timeout, server.connect_timeout) {
+        Err(why) => errors.push(wrong(name, &why)),
+        Ok(endpoint) => server.tls.judge(values, endpoint, name, remarks, errors),
     }
     server
 }
@@ -241,6 +243,8 @@ mod tests {
     fn every_parameter_has_a_value_that_is_good() {
         let good = |name: &'static str| match name {
             "server" => "redis://u:secret@h:1/3",
+            "tls" | "use_tls" => "on",
+            "sni" | "tls.servername" => "redis.example.net",
             "socketpath" | "spool.directory" | "deadletter" => "/run/x",
             "serverport" | "db" | "timeout" | "connecttimeout" | "spool.delay" => "7",
             "dynakey" | "userpush" => "on",
@@ -258,6 +262,11 @@ mod tests {
             match parameter.name {
                 "key" => given.clear(),
                 "key.prefix" => given.push(("dynakey", "on")),
+                "tls.cacert" | "ca_cert_bundle" | "ca_cert_dir" | "tls.servername" | "sni" => given.push(("tls", "on")),
+                "tls.mycert" => given.extend([("tls", "on"), ("tls.myprivkey", "/k")]),
+                "tls.myprivkey" => given.extend([("tls", "on"), ("tls.mycert", "/c")]),
+                "client_cert" => given.extend([("use_tls", "on"), ("client_key", "/k")]),
+                "client_key" => given.extend([("use_tls", "on"), ("client_cert", "/c")]),
                 "lane.template" => given.push(("lanes", "4")),
                 "spool.maxsize" | "spool.delay" | "spool.sync" => given.push(("spool.directory", "/s")),
                 _ => {}
@@ -273,7 +282,7 @@ mod tests {
     fn every_error_names_its_parameter_and_what_is_allowed() {
         let bad: &[(&str, &str)] = &[
             ("server", ""),
-            ("server", "rediss://h"),
+            ("server", "rediss://h/#insecure"),
             ("socketpath", "sock"),
             ("serverport", "65536"),
             ("db", "-1"),
@@ -302,7 +311,10 @@ mod tests {
             ("ack", "aof"),
             ("expiration", "5"),
             ("stream.del", "off"),
-            ("tls", "on"),
+            ("tls", "maybe"),
+            ("tls.cacert", "/no-tls"),
+            ("client_key", "/no-tls"),
+            ("sni", "no-tls"),
             ("sentinel.master", "m"),
             ("cluster", "on"),
         ];

@@ -41,7 +41,6 @@ const fn refused(name: &'static str, allowed: &'static str, text: &'static str) 
     Parameter { name, role: Role::Refused, several: false, default: "", allowed, text }
 }
 
-const NO_TLS: &str = "this version has no TLS";
 const NO_STREAMS: &str = "this module pushes to lists, not to streams";
 /// What is allowed for a parameter that asks for something whatever its value is.
 pub const NOTHING: &str = "nothing: take it out";
@@ -50,7 +49,7 @@ pub const NOTHING: &str = "nothing: take it out";
 #[rustfmt::skip]
 pub const PARAMETERS: &[Parameter] = &[
     Parameter { name: "server", role: Role::Ours, several: true, default: "127.0.0.1",
-        allowed: "host, host:port, [IPv6]:port, /path/of/socket, redis://... or redis+unix://...; one of them, also as an array",
+        allowed: "host, host:port, [IPv6]:port, /path/of/socket, redis://..., rediss://... or redis+unix://...; one of them, also as an array",
         text: "Where Redis is." },
     ours("serverport", "6379", "1 to 65535", "The port, if `server` names none."),
     alias("socketpath", "/path/of/socket", "The unix socket of Redis, as omhiredis calls it. Not together with `server`."),
@@ -59,6 +58,18 @@ pub const PARAMETERS: &[Parameter] = &[
     ours("serverpassword.file", "none", "the path of a file; a relative one is looked for in `$CREDENTIALS_DIRECTORY`",
         "A file with the password, read again at each connect. A line end behind the password is cut off."),
     ours("db", "0", "0 to 65535", "The database of Redis."),
+    ours("tls", "off", "on or off", "TLS to Redis; a `rediss://` address switches it on as well. The server's certificate and its name are always checked."),
+    ours("tls.cacert", "what the system trusts", "the path of a file or a folder; a relative one is looked for in `$CREDENTIALS_DIRECTORY`",
+        "The certificates (PEM) of the CAs that the server's may be signed with. All files of TLS are read again at each connect."),
+    ours("tls.mycert", "none", "the path of a file, with tls.myprivkey", "The client certificate (PEM), and those between it and its CA, for a server that asks for one."),
+    ours("tls.myprivkey", "none", "the path of a file, with tls.mycert", "The key of the client certificate (PEM, without a passphrase)."),
+    ours("tls.servername", "the host of `server`", "a host name or an IP address", "The name that the server's certificate has to be for."),
+    alias("use_tls", "on or off", "omhiredis' name of `tls`."),
+    alias("ca_cert_bundle", "the path of a file", "omhiredis' name of `tls.cacert`."),
+    alias("ca_cert_dir", "the path of a folder", "omhiredis' name of `tls.cacert` for a folder. Both together are the CAs of both."),
+    alias("client_cert", "the path of a file, with client_key", "omhiredis' name of `tls.mycert`."),
+    alias("client_key", "the path of a file, with client_cert", "omhiredis' name of `tls.myprivkey`."),
+    alias("sni", "a host name or an IP address", "omhiredis' name of `tls.servername`."),
     ours("connecttimeout", "1000", "1 to 60000, in milliseconds", "How long connecting and logging in may take."),
     ours("timeout", "5000", "1 to 60000, in milliseconds",
         "How long Redis may take for a batch when there is no spool. With one, `spool.delay` decides."),
@@ -99,16 +110,6 @@ pub const PARAMETERS: &[Parameter] = &[
     refused("stream.dynagroupack", NOTHING, NO_STREAMS),
     refused("stream.indexack", NOTHING, NO_STREAMS),
     refused("stream.dynaindexack", NOTHING, NO_STREAMS),
-    refused("tls", "off", NO_TLS),
-    refused("tls.cacert", NOTHING, NO_TLS),
-    refused("tls.mycert", NOTHING, NO_TLS),
-    refused("tls.myprivkey", NOTHING, NO_TLS),
-    refused("use_tls", "off", NO_TLS),
-    refused("ca_cert_bundle", NOTHING, NO_TLS),
-    refused("ca_cert_dir", NOTHING, NO_TLS),
-    refused("client_cert", NOTHING, NO_TLS),
-    refused("client_key", NOTHING, NO_TLS),
-    refused("sni", NOTHING, NO_TLS),
     refused("sentinel.master", NOTHING, "this version knows no Sentinel"),
     refused("cluster", "off", "this version knows no Cluster"),
 ];

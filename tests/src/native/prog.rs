@@ -87,11 +87,10 @@ pub const FOLDER: &str = "@FOLDER@";
 
 /// The action. Words of `more` that omprog does not know are settings of the program, and some are both; `fault` is its place to die.
 fn action(place: &Place, mode: &str) -> String {
-    let mut toml = format!(
-        "[redis]\nserver = \"127.0.0.1\"\nport = {}\npassword = \"{}\"\n",
-        place.port,
-        place.password.unwrap_or_default()
-    );
+    let mut toml = format!("[redis]\nserver = \"127.0.0.1\"\nport = {}\n", place.port);
+    if let Some(password) = place.password {
+        writeln!(toml, "password = \"{password}\"").expect("memory");
+    }
     let (mut redis, mut queue, mut spool, mut prog, mut words, mut fault) =
         (String::new(), String::new(), String::new(), String::new(), String::new(), None);
     for word in place.more.split_ascii_whitespace() {
@@ -101,6 +100,15 @@ fn action(place: &Place, mode: &str) -> String {
             "timeout" => writeln!(redis, "timeout-ms = {value}"),
             "connecttimeout" => writeln!(redis, "connect-timeout-ms = {value}"),
             "maxlength" => writeln!(queue, "max-length = {value}"),
+            "tls" => writeln!(redis, "tls.enabled = {}", value == "on"),
+            "tls.cacert" => writeln!(redis, "tls.ca-cert = \"{value}\""),
+            "tls.mycert" => writeln!(redis, "tls.cert = \"{value}\""),
+            "tls.myprivkey" => writeln!(redis, "tls.key = \"{value}\""),
+            // What it does anyway.
+            "onrefused" => Ok(assert_eq!(value, "hold")),
+            "serveruser" => writeln!(redis, "user = \"{value}\""),
+            "serverpassword" => writeln!(redis, "password = \"{value}\""),
+            "serverpassword.file" => writeln!(redis, "password-file = \"{value}\""),
             "spool.delay" => writeln!(spool, "delay-ms = {value}"),
             // The smallest that there is.
             "spool.maxsize" => writeln!(spool, "maxsize = \"4m\""),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use redis::Value;
 
+use crate::certs::{Authority, HERE};
 use crate::child::{PATIENCE, Scene, free_port, until};
 use crate::disk::Disk;
 use crate::host::Host;
@@ -52,8 +53,10 @@ pub struct Plan {
     pub spool_at: &'static str,
     /// A file system of its own of so many bytes, the folder `disk` of the scene.
     pub disk: Option<u64>,
-    /// More parameters of the action, if it is the project's own.
+    /// More parameters of the action, if it is the project's own. `@SCENE@` is the scene's folder.
     pub more: String,
+    /// The server speaks TLS, and the action has to as well.
+    pub tls: bool,
     /// The password that the action gives. The server's own is `right`.
     pub password: Option<&'static str>,
     /// rsyslogd goes into the background.
@@ -80,6 +83,7 @@ impl Default for Plan {
             spool_at: "spool",
             disk: None,
             more: String::new(),
+            tls: false,
             password: None,
             daemon: false,
             host: None,
@@ -130,11 +134,30 @@ impl Rig {
     pub fn prepare(plan: &Plan, door: &Door, scene: &Scene) -> Self {
         let setup = plan.redis.iter().fold(Redis::setup(scene), |setup, (name, value)| setup.option(name, value));
         let setup = if plan.password.is_some() { setup.password("right") } else { setup };
-        let setup = if plan.proxy { setup } else { setup.tcp() };
+        let authority = plan.tls.then(|| Authority::new(scene, "authority"));
+        let setup = match &authority {
+            Some(authority) => setup.tls(authority, &authority.issue("server", HERE), true),
+            None if plan.proxy => setup,
+            None => setup.tcp(),
+        };
+        let more = match &authority {
+            Some(authority) => {
+                let client = authority.issue("client", &["client"]);
+                let files = [authority.certificate(), client.cert, client.key].map(|path| path.display().to_string());
+                let [ca, cert, key] = files;
+                format!("{} tls=\"on\" tls.cacert=\"{ca}\" tls.mycert=\"{cert}\" tls.myprivkey=\"{key}\"", plan.more)
+            }
+            None => plan.more.clone(),
+        };
+        let more = more.replace("@SCENE@", scene.path().to_str().expect("a plain path"));
         let redis = setup.start();
         let (proxy, port) = if plan.proxy {
             let port = free_port();
-            (Some(Proxy::start_tcp(port, redis.socket())), port)
+            let proxy = match redis.port() {
+                Some(redis) if plan.tls => Proxy::between(port, redis),
+                _ => Proxy::start_tcp(port, redis.socket()),
+            };
+            (Some(proxy), port)
         } else {
             (None, redis.port().expect("it listens on TCP"))
         };
@@ -148,7 +171,7 @@ impl Rig {
             dynamic: plan.dynamic,
             spool: spool.as_deref(),
             folder: &scene.folder("door"),
-            more: &plan.more,
+            more: &more,
             resume: 1,
         };
         let text = configuration(plan, door, &place, input, scene, &statistics);
