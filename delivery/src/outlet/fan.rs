@@ -59,6 +59,8 @@ pub struct Fan {
     /// Nothing keeps the parts from being started.
     clear: AtomicBool,
     guard: Mutex<Guard>,
+    /// The lists were logged.
+    told: AtomicBool,
 }
 
 /// What was last found in the spool's folder.
@@ -104,7 +106,15 @@ impl Fan {
     }
 
     fn of(name: String, parts: Vec<Arc<Outlet>>, lists: Vec<String>, folder: Option<PathBuf>) -> Self {
-        Self { name, parts, lists, folder, clear: AtomicBool::new(false), guard: Mutex::default() }
+        Self {
+            name,
+            parts,
+            lists,
+            folder,
+            clear: AtomicBool::new(false),
+            guard: Mutex::default(),
+            told: AtomicBool::new(false),
+        }
     }
 
     /// Opens the spools and starts the threads that drain them. May be called again, and by several threads.
@@ -114,6 +124,9 @@ impl Fan {
     pub fn start(&self) -> Result<(), OutletError> {
         if !self.is_clear() {
             return Ok(());
+        }
+        if self.parts.len() > 1 && !self.told.swap(true, Relaxed) {
+            log::info!("{}: lanes in the lists {}", self.name, self.lists.join(", "));
         }
         self.parts.iter().try_for_each(|part| part.start())
     }

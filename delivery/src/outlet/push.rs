@@ -28,7 +28,7 @@ const KEPT_BYTES: usize = 4 << 20;
 /// How often a batch that is overtaken, by its own late writes or by somebody who uses the same cursor, is sent again at once.
 const ROUNDS: usize = 8;
 /// How often a cluster may send a batch to another node at once.
-const HOPS: u32 = 8;
+const HOPS: u32 = 32;
 /// How long to wait for a slot of a cluster that is being moved, before the next look.
 const MOVING: Duration = Duration::from_millis(5);
 
