@@ -14,6 +14,10 @@ use delivery::outlet::{Batch, Fan, NodeLogin, Outcome, OutletConfig, Target};
 use delivery::spool::Sync;
 use e2e::child::{PATIENCE, Scene, until};
 use e2e::cluster::{Cluster, wait_llen};
+use e2e::native::door::{Door, KEY, OMRUST};
+use e2e::native::prog::OMPROG;
+use e2e::native::rig::{Plan, Rig};
+use e2e::native::scenario::end;
 
 const LANES: u64 = 3;
 
@@ -261,4 +265,59 @@ fn the_whole_cluster_is_away_and_comes_back() {
         load.cluster.nodes.iter_mut().for_each(e2e::redis::Redis::start);
         load.judge();
     }
+}
+
+/// Through rsyslogd: a slot moves, a master is killed and comes back, another hands over to its replica, and all of them go and come.
+fn through(door: &Door, lanes: u32, spool: bool) {
+    let more = "timeout=\"400\" connecttimeout=\"400\"".to_owned();
+    let plan = Plan { cluster_lanes: lanes, spool, more, ..Plan::default() };
+    let of = |rig: &mut Rig, what: fn(&mut Cluster, &[String])| {
+        let names = lists(&Topology::Cluster, KEY, rig.plan.cluster_lanes).expect("names");
+        what(rig.cluster.as_mut().expect("a cluster"), &names);
+        assert!(rig.flow(600, PATIENCE), "nothing arrives\n{}", rig.messages());
+    };
+    let mut rig = Rig::start(&plan, door);
+    rig.send(&["a", "b", "c", "d", "e", "f"]);
+    of(&mut rig, |_, _| {});
+    of(&mut rig, |cluster, names| {
+        for name in names {
+            cluster.move_slot(name, (cluster.owner(name) + 1) % 3);
+        }
+    });
+    of(&mut rig, |cluster, names| {
+        let node = cluster.owner(&names[0]);
+        cluster.nodes[node].kill9();
+        std::thread::sleep(Duration::from_millis(200));
+        cluster.nodes[node].start();
+    });
+    of(&mut rig, |cluster, names| {
+        let master = cluster.owner(&names[0]);
+        until("a failover", PATIENCE, || {
+            cluster.nodes[3 + master].try_cmd(&["CLUSTER", "FAILOVER"]).is_ok().then_some(())
+        });
+        cluster.wait_failover(master, &names[0]);
+    });
+    of(&mut rig, |cluster, _| {
+        cluster.nodes.iter_mut().for_each(e2e::redis::Redis::kill9);
+        std::thread::sleep(Duration::from_millis(300));
+        cluster.nodes.iter_mut().for_each(e2e::redis::Redis::start);
+    });
+    let outcome = end(rig, door);
+    assert!(outcome.is_clean(), "{} with {lanes} lanes: {outcome}", door.name);
+    assert!(outcome.stopped.is_some(), "rsyslogd does not end");
+}
+
+#[test]
+fn the_module_fills_three_lanes() {
+    through(&OMRUST, 3, true);
+}
+
+#[test]
+fn the_module_fills_three_lanes_without_a_spool() {
+    through(&OMRUST, 3, false);
+}
+
+#[test]
+fn the_program_fills_one_lane() {
+    through(&OMPROG, 1, true);
 }
