@@ -105,6 +105,7 @@ impl Sender {
         }
         let mut cut = false;
         let mut hops = 0;
+        let mut redirected = None;
         let mut rounds = 0;
         while rounds < ROUNDS {
             let had_link = self.port.is_open();
@@ -129,6 +130,7 @@ impl Sender {
                     // Waiting for a slot that is being moved is bounded by the patience.
                     hops += u32::from(trouble.redirect() == Some(Redirect::Moved));
                     rounds = rounds.min(1);
+                    redirected = Some(trouble);
                 }
                 Err(Setback::Trouble(trouble)) => {
                     // A connection that was good before may have been closed for lying idle: one more attempt, at once.
@@ -146,7 +148,8 @@ impl Sender {
                 break;
             }
         }
-        let trouble = Trouble::Away { text: "the cursor moves without us: another producer of this name?".into() };
+        let foreign = || Trouble::Away { text: "the cursor moves without us: another producer of this name?".into() };
+        let trouble = redirected.unwrap_or_else(foreign);
         self.port.failed();
         core.trouble(&trouble);
         Err(trouble.into())
