@@ -28,6 +28,9 @@ fn main() -> ExitCode {
         print!("{}", settings.masked());
         return ExitCode::SUCCESS;
     }
+    if let Some(lanes) = cli.lists {
+        return lists(&settings, lanes);
+    }
     if cli.check {
         return checked(&settings, cli.no_connect);
     }
@@ -37,6 +40,19 @@ fn main() -> ExitCode {
         Err(error) => {
             logger::complain(&format!("{error:#}"));
             ExitCode::FAILURE
+        }
+    }
+}
+
+fn lists(settings: &Settings, lanes: u32) -> ExitCode {
+    match delivery::lists::lists(settings.endpoint.topology(), &settings.list, lanes) {
+        Ok(lists) => {
+            println!("{}", lists.join("\n"));
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            logger::complain(&format!("queue.key {why}"));
+            ExitCode::from(BAD_CONFIGURATION)
         }
     }
 }

@@ -1,6 +1,7 @@
 //! End-to-end tests against real peers.
 
 mod c_interface;
+mod cluster;
 mod configuration;
 mod cursors;
 mod dead_letters;

@@ -96,6 +96,11 @@ impl Settings {
                 format!("{listen:?} is not allowed; address:port, /path/of/socket, or empty"),
             );
         }
+        for (key, asked) in [("redis.cluster", file.redis.cluster), ("redis.shard", file.redis.shard)] {
+            if asked {
+                return invalid(key, "is not for fifo-bridge in this version");
+            }
+        }
         Ok(Self {
             endpoint: endpoint(&file.redis)?,
             names,

@@ -20,6 +20,8 @@ pub const KEYS: &[Key] = &[
     place::TLS_SERVER_NAME,
     place::CONNECT_TIMEOUT,
     place::TIMEOUT,
+    place::CLUSTER,
+    place::SHARD,
     key("queue.key", "text", false, "The Redis list. The cursor lives beside it, see docs/DELIVERY.md."),
     key(
         "queue.push",

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use delivery::link::{Address, Endpoint, Topology};
+use delivery::lists::lists;
 use delivery::outlet::OnRefused;
 use delivery::push::Side;
 use delivery::spool::Sync;
@@ -83,6 +84,10 @@ pub struct Server {
     pub tls: Tls,
     /// How long connecting may take.
     pub connect_timeout: Duration,
+    /// The addresses are nodes of a cluster.
+    pub cluster: bool,
+    /// The addresses are servers that share the lanes.
+    pub shard: bool,
 }
 
 /// The spool.
@@ -124,6 +129,14 @@ impl Settings {
         read::settings(values, host)
     }
 
+    /// The lists of the lanes, if the list is not chosen by a template. The error says what is wrong with `key`.
+    pub fn lists(&self) -> Result<Vec<String>, String> {
+        match &self.key {
+            Key::List(list) => lists(&self.server.topology(), list, self.lanes),
+            Key::Template { .. } => Ok(Vec::new()),
+        }
+    }
+
     /// The templates that the action needs, in the order in which their texts come: the record; then what tells the list or the lane.
     pub fn templates(&self) -> Vec<&str> {
         let mut templates = vec![self.template.as_str()];
@@ -136,8 +149,28 @@ impl Settings {
 }
 
 impl Server {
-    /// Where to connect to, the password read now.
+    /// Where to connect to, without a login.
     pub fn endpoint(&self, timeout: Duration) -> Result<Endpoint, String> {
+        self.tls.secure(self.plain_endpoint(timeout)?).map_err(|why| format!("TLS: {why:?}"))
+    }
+
+    /// The same before TLS is asked for.
+    fn plain_endpoint(&self, timeout: Duration) -> Result<Endpoint, String> {
+        let address = Address { servers: &self.addresses.0, port: self.port, db: self.db, topology: self.topology() };
+        Endpoint::parse(address, self.connect_timeout, timeout)
+    }
+
+    /// What the servers are to each other.
+    pub fn topology(&self) -> Topology {
+        match (self.cluster, self.shard) {
+            (true, _) => Topology::Cluster,
+            (_, true) => Topology::Shards,
+            _ => Topology::Direct,
+        }
+    }
+
+    /// The same with the login, the password read now.
+    pub fn login(&self, endpoint: &Endpoint) -> Result<Endpoint, String> {
         let password = match &self.password_file {
             Some(path) => {
                 // A credential of systemd's, if the path is relative: the variable is not there when a person runs rsyslogd -N1.
@@ -149,14 +182,6 @@ impl Server {
             }
             None => self.password.0.clone(),
         };
-        let endpoint = Endpoint::parse(self.address(), self.connect_timeout, timeout);
-        let endpoint = endpoint.map_err(|why| format!("server {why}"))?;
-        let endpoint = self.tls.secure(endpoint).map_err(|why| format!("TLS: {why:?}"))?;
-        Ok(endpoint.with_login(&self.user, &password))
-    }
-
-    /// What was written, for [`Endpoint::parse`].
-    fn address(&self) -> Address<'_> {
-        Address { servers: &self.addresses.0, port: self.port, db: self.db, topology: Topology::Direct }
+        Ok(endpoint.clone().with_login(&self.user, &password))
     }
 }

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use delivery::limits::PRODUCER_BYTES_MAX;
-use delivery::link::Endpoint;
 use delivery::outlet::OnRefused;
 use delivery::push::{Names, Side};
 use delivery::spool::Sync;
@@ -54,6 +53,7 @@ pub(super) fn settings(values: &Values, host: &str) -> Result<Settings, Vec<Stri
         max_length: values.number("maxlength", (0, 0, 1_000_000_000_000), &mut errors),
         remarks,
     };
+    spread(&settings, &mut errors);
     if errors.is_empty() { Ok(settings) } else { Err(errors) }
 }
 
@@ -108,12 +108,51 @@ fn server(values: &Values, remarks: &mut Vec<String>, errors: &mut Vec<String>) 
         password_file: values.text("serverpassword.file", errors).map(PathBuf::from),
         tls: Tls::read(values, errors),
         connect_timeout: milliseconds(values, "connecttimeout", 1_000, errors),
+        cluster: values.switch("cluster", errors).unwrap_or(false),
+        shard: values.switch("shard", errors).unwrap_or(false),
     };
-    match Endpoint::parse(server.address(), server.connect_timeout, server.connect_timeout) {
+    if server.cluster && server.shard {
+        errors.push(wrong(
+            "shard",
+            "and cluster=\"on\" contradict each other: the nodes of a cluster share the lanes by themselves",
+        ));
+    }
+    if server.cluster && server.db != 0 {
+        errors.push(wrong("db", "is not 0, and a cluster has database 0 only"));
+        return server;
+    }
+    match server.plain_endpoint(server.connect_timeout) {
         Err(why) => errors.push(wrong(name, &why)),
         Ok(endpoint) => server.tls.judge(values, endpoint, name, remarks, errors),
     }
     server
+}
+
+/// What lanes on several servers ask for.
+fn spread(settings: &Settings, errors: &mut Vec<String>) {
+    let server = &settings.server;
+    let name = if server.cluster { "cluster" } else { "shard" };
+    if !server.cluster && !server.shard {
+        return;
+    }
+    if matches!(settings.key, Key::Template { .. }) {
+        errors.push(wrong(
+            name,
+            "is not for dynakey=\"on\": a list that a message names may be on any server, and each server needs a spool of its own",
+        ));
+        return;
+    }
+    if server.shard && settings.lanes < server.addresses.0.len() as u32 {
+        errors.push(wrong("lanes", "is less than there are servers: some of them would get nothing"));
+    }
+    if let Err(why) = settings.lists() {
+        errors.push(wrong("key", &why));
+    }
+    if let Some(spool) = &settings.spool
+        && spool.bytes_max / u64::from(settings.lanes) < 1 << 20
+    {
+        errors.push(wrong("spool.maxsize", "is less than 1m for each lane"));
+    }
 }
 
 fn side(values: &Values, remarks: &mut Vec<String>, errors: &mut Vec<String>) -> Side {
@@ -247,7 +286,8 @@ mod tests {
             "sni" | "tls.servername" => "redis.example.net",
             "socketpath" | "spool.directory" | "deadletter" => "/run/x",
             "serverport" | "db" | "timeout" | "connecttimeout" | "spool.delay" => "7",
-            "dynakey" | "userpush" => "on",
+            "dynakey" | "userpush" | "cluster" => "on",
+            "shard" => "off",
             "push" => "left",
             "mode" => "queue",
             "lanes" => "1",
@@ -316,7 +356,8 @@ mod tests {
             ("client_key", "/no-tls"),
             ("sni", "no-tls"),
             ("sentinel.master", "m"),
-            ("cluster", "on"),
+            ("cluster", "perhaps"),
+            ("shard", "perhaps"),
         ];
         for (name, text) in bad {
             let mut given = vec![(*name, *text)];
@@ -332,6 +373,36 @@ mod tests {
             assert!(told, "{name}={text:?}: {errors:?}");
         }
         assert!(read(&[]).expect_err("no key")[0].contains("\"key\" is missing"));
+    }
+
+    #[test]
+    fn lanes_on_several_servers_have_their_conditions() {
+        let with = |servers: &[&str], more: &[(&'static str, &str)]| {
+            let mut values = Values::default();
+            values.put("server", Given::Texts(servers.iter().map(|server| server.as_bytes().to_vec()).collect()));
+            for (name, text) in [("key", "logs"), ("lane.template", "t")].iter().chain(more) {
+                values.put(find(name).name, Given::Text(text.as_bytes().to_vec()));
+            }
+            settings(&values, "host")
+        };
+        let good = with(&["a", "b"], &[("shard", "on"), ("lanes", "4")]).expect("good");
+        assert_eq!(good.lists().expect("lists"), ["logs:0", "logs:1", "logs:2", "logs:3"]);
+        let good = with(&["a", "b"], &[("cluster", "on"), ("lanes", "3")]).expect("good");
+        assert_eq!(good.lists().expect("lists").len(), 3);
+        for (named, more) in [
+            ("lanes", &[("shard", "on"), ("lanes", "1")][..]),
+            ("shard", &[("shard", "on"), ("cluster", "on"), ("lanes", "4")]),
+            ("db", &[("cluster", "on"), ("lanes", "4"), ("db", "1")]),
+            ("spool.maxsize", &[("cluster", "on"), ("lanes", "4"), ("spool.directory", "/s"), ("spool.maxsize", "2m")]),
+            ("server", &[("lanes", "4")]),
+        ] {
+            let errors = with(&["a", "b"], more).expect_err(named);
+            assert!(errors.iter().any(|error| error.contains(&format!("\"{named}\""))), "{named}: {errors:?}");
+        }
+        let tagged = [("key", "{app}:logs"), ("cluster", "on"), ("lanes", "4"), ("lane.template", "t")];
+        assert!(read(&tagged).expect_err("one slot")[0].contains("\"key\""));
+        let dynamic = [("key", "t"), ("cluster", "on"), ("dynakey", "on")];
+        assert!(read(&dynamic).expect_err("any node")[0].contains("\"cluster\""));
     }
 
     #[test]

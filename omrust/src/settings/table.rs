@@ -49,9 +49,13 @@ pub const NOTHING: &str = "nothing: take it out";
 #[rustfmt::skip]
 pub const PARAMETERS: &[Parameter] = &[
     Parameter { name: "server", role: Role::Ours, several: true, default: "127.0.0.1",
-        allowed: "host, host:port, [IPv6]:port, /path/of/socket, redis://..., rediss://... or redis+unix://...; one of them, also as an array",
-        text: "Where Redis is." },
+        allowed: "host, host:port, [IPv6]:port, /path/of/socket, redis://..., rediss://... or redis+unix://...; with cluster or shard an array of them",
+        text: "Where Redis is. With `cluster` some of the nodes, with `shard` all servers." },
     ours("serverport", "6379", "1 to 65535", "The port, if `server` names none."),
+    ours("cluster", "off", "on or off; not with dynakey, and only with db=\"0\"",
+        "`server` names nodes of a Redis Cluster; the others are learnt from them. With several `lanes` the lists are named so that they lie on all masters: see [Lanes on several servers](#lanes-on-several-servers)."),
+    ours("shard", "off", "on or off; not with dynakey",
+        "`server` is an array of Redis servers that know nothing of each other: lane 0 is on the first, lane 1 on the second, and so on in turn."),
     alias("socketpath", "/path/of/socket", "The unix socket of Redis, as omhiredis calls it. Not together with `server`."),
     ours("serveruser", "none", "a user of Redis' ACL", "The user to log in as."),
     ours("serverpassword", "none", "text", "The password. Whoever may read the configuration reads it: see `serverpassword.file`."),
@@ -81,7 +85,8 @@ pub const PARAMETERS: &[Parameter] = &[
     alias("userpush", "on or off", "omhiredis' name: on is push=\"right\", off is push=\"left\"."),
     alias("mode", "queue", "omhiredis' word for pushing to a list. It brings omhiredis' default with it: push=\"left\". Its other modes are refused."),
     ours("template", "RSYSLOG_ForwardFormat", "the name of a template", "What a record is."),
-    ours("lanes", "1", "1 to 1024", "How many lists the records are spread over: `key:0`, `key:1`, ... Each keeps the order of its streams. One lane is `key` itself."),
+    ours("lanes", "1", "1 to 1024; with shard at least as many as servers",
+        "How many lists the records are spread over: `key:0`, `key:1`, ... Each keeps the order of its streams. One lane is `key` itself."),
     ours("lane.template", "none", "the name of a template; needed when lanes is more than 1",
         "What tells streams apart, `%hostname%` for example. The same text always goes to the same lane."),
     ours("maxlength", "0", "0 to 1000000000000; 0 is none",
@@ -111,7 +116,6 @@ pub const PARAMETERS: &[Parameter] = &[
     refused("stream.indexack", NOTHING, NO_STREAMS),
     refused("stream.dynaindexack", NOTHING, NO_STREAMS),
     refused("sentinel.master", NOTHING, "this version knows no Sentinel"),
-    refused("cluster", "off", "this version knows no Cluster"),
 ];
 
 /// The parameter of this name.

@@ -98,6 +98,7 @@ fn action(place: &Place, mode: &str) -> String {
         let value = value.trim_matches('"');
         match name {
             "timeout" => writeln!(redis, "timeout-ms = {value}"),
+            "cluster" => writeln!(redis, "cluster = true"),
             "connecttimeout" => writeln!(redis, "connect-timeout-ms = {value}"),
             "maxlength" => writeln!(queue, "max-length = {value}"),
             "tls" => writeln!(redis, "tls.enabled = {}", value == "on"),

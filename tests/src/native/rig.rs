@@ -4,10 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use delivery::link::Topology;
 use redis::Value;
 
 use crate::certs::{Authority, HERE};
 use crate::child::{PATIENCE, Scene, free_port, until};
+use crate::cluster::Cluster;
 use crate::disk::Disk;
 use crate::host::Host;
 use crate::load::Pace;
@@ -69,6 +71,8 @@ pub struct Plan {
     pub pace: Pace,
     /// Bytes of a message as it is sent.
     pub size: usize,
+    /// A cluster of three masters with this many lanes, in place of one server, if it is not 0. Each run is a stream.
+    pub cluster_lanes: u32,
 }
 
 impl Default for Plan {
@@ -90,6 +94,7 @@ impl Default for Plan {
             slow_sync: 0,
             pace: Pace::default(),
             size: 120,
+            cluster_lanes: 0,
         }
     }
 }
@@ -101,6 +106,8 @@ pub struct Rig {
     pub scene: Scene,
     /// The server.
     pub redis: Redis,
+    /// The cluster, if it was asked for. It is then what the action fills.
+    pub cluster: Option<Cluster>,
     /// Between the two, if it was asked for.
     pub proxy: Option<Proxy>,
     /// The rsyslogd.
@@ -161,12 +168,19 @@ impl Rig {
         } else {
             (None, redis.port().expect("it listens on TCP"))
         };
+        let cluster = (plan.cluster_lanes > 0).then(|| Cluster::start(scene, 3, true));
+        let seed = cluster.as_ref().and_then(|cluster| cluster.nodes[0].port());
+        let more = match plan.cluster_lanes {
+            0 => more,
+            1 => format!("{more} cluster=\"on\""),
+            lanes => format!("{more} cluster=\"on\" lanes=\"{lanes}\" lane.template=\"key\""),
+        };
         let input = free_port();
         let statistics = Statistics::new(&scene.file("statistics.json"));
         let disk = plan.disk.map(|bytes| Disk::make(scene, "disk", bytes));
         let spool = plan.spool.then(|| scene.folder(plan.spool_at));
         let place = Place {
-            port,
+            port: seed.unwrap_or(port),
             password: plan.password,
             dynamic: plan.dynamic,
             spool: spool.as_deref(),
@@ -193,6 +207,7 @@ impl Rig {
         Self {
             scene: scene.clone(),
             redis,
+            cluster,
             proxy,
             rsyslogd,
             disk,
@@ -259,6 +274,10 @@ impl Rig {
     pub fn arrived(&self) -> Option<u64> {
         let mut all = 0;
         for key in self.keys()? {
+            if let Some(cluster) = &self.cluster {
+                all += cluster.try_llen(&key)?;
+                continue;
+            }
             if let Value::Int(length) = self.redis.try_cmd(&["LLEN", &key]).ok()? {
                 all += u64::try_from(length).expect("a length");
             }
@@ -283,6 +302,10 @@ impl Rig {
 
     /// The names of the lists.
     fn keys(&self) -> Option<Vec<String>> {
+        if self.cluster.is_some() {
+            let names = delivery::lists::lists(&Topology::Cluster, KEY, self.plan.cluster_lanes);
+            return Some(names.expect("a name without a brace"));
+        }
         if !self.plan.dynamic {
             return Some(vec![KEY.to_owned()]);
         }
@@ -298,6 +321,9 @@ impl Rig {
     /// Everything that is in the lists.
     pub fn elements(&self) -> Vec<Vec<u8>> {
         let keys = self.keys().expect("redis answers");
+        if let Some(cluster) = &self.cluster {
+            return keys.iter().flat_map(|key| cluster.list(key)).collect();
+        }
         keys.iter().flat_map(|key| self.redis.list(key)).collect()
     }
 
