@@ -33,6 +33,7 @@ mod prog_talk;
 mod records;
 mod redis_faults;
 mod redis_states;
+mod relp_tls;
 mod rsyslog_conf;
 mod splice;
 mod spool_command;
