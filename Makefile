@@ -83,6 +83,11 @@ test: need deb
 test-matrix: need build-portable
 	OMRUST_SO=$(abspath $(PORTABLE)) $(CARGO) test --locked --package e2e --test matrix
 
+## test-servers: the suites that push, against Valkey and other versions of Redis that apt can fetch; one that cannot be had is named
+.PHONY: test-servers
+test-servers: need
+	$(CARGO) test --locked --package e2e --test servers
+
 # demo [N=records] [DOOR=pipe|prog|native]. Everything else that the demo takes goes into ARGS; "make demo ARGS=--help" tells.
 N ?=
 DOOR ?=
