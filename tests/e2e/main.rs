@@ -11,6 +11,7 @@ mod harness;
 mod high_water;
 mod journal;
 mod kills;
+mod lanes;
 mod native_abi;
 mod native_conf;
 mod native_control;
