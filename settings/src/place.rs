@@ -44,6 +44,31 @@ pub const TIMEOUT: Key = key(
     "Milliseconds that the answer to a push may take. After it the connection is given up and the push repeated; Redis tells a repeat apart.",
 );
 
+/// `redis.cluster`
+pub const CLUSTER: Key = key(
+    "redis.cluster",
+    "true or false",
+    true,
+    "true: redis.server names nodes of a Redis Cluster, and the others are learnt from them. The list is pushed to whichever node serves it. Only with \
+     redis.db = 0.",
+);
+/// `redis.shard`
+pub const SHARD: Key = key(
+    "redis.shard",
+    "true or false",
+    true,
+    "true: redis.server is an array of servers that know nothing of each other, and the lanes are dealt out to them in turn.",
+);
+
+/// What the servers are to each other.
+pub fn topology(redis: &Redis) -> Topology {
+    match (redis.cluster, redis.shard) {
+        (true, _) => Topology::Cluster,
+        (_, true) => Topology::Shards,
+        _ => Topology::Direct,
+    }
+}
+
 /// The endpoint without a login.
 pub fn endpoint(redis: &Redis) -> Result<Endpoint, Invalid> {
     if redis.port == 0 {
@@ -54,7 +79,19 @@ pub fn endpoint(redis: &Redis) -> Result<Endpoint, Invalid> {
     if !redis.password.is_empty() && !redis.password_file.is_empty() {
         return invalid("redis.password-file", "contradicts redis.password; set one of them");
     }
-    let address = Address { servers: &redis.server.0, port: redis.port, db: redis.db, topology: Topology::Direct };
+    if redis.cluster && redis.shard {
+        return invalid(
+            "redis.shard",
+            "contradicts redis.cluster; the nodes of a cluster share the lanes by themselves",
+        );
+    }
+    if redis.cluster && redis.db != 0 {
+        return invalid(
+            "redis.db",
+            format!("{} is not allowed with redis.cluster: a cluster has database 0 only", redis.db),
+        );
+    }
+    let address = Address { servers: &redis.server.0, port: redis.port, db: redis.db, topology: topology(redis) };
     Endpoint::parse(address, Duration::from_millis(connect), Duration::from_millis(timeout)).map_err(|why| Invalid {
         key: "redis.server",
         why,

@@ -15,6 +15,8 @@ pub struct Redis {
     pub db: u32,
     pub connect_timeout_ms: u64,
     pub timeout_ms: u64,
+    pub cluster: bool,
+    pub shard: bool,
 }
 
 impl Default for Redis {
@@ -28,6 +30,8 @@ impl Default for Redis {
             db: 0,
             connect_timeout_ms: 1000,
             timeout_ms: 5000,
+            cluster: false,
+            shard: false,
         }
     }
 }

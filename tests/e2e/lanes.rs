@@ -48,14 +48,8 @@ impl Lanes {
         Self { _scene: scene, redis, bridge, count }
     }
 
-    /// The first lane tells all lines apart that are no records: one of the streams has some.
     fn load(&self) -> Streams {
-        let start = |stream: usize| {
-            let records = Numbered::new(&format!("host{stream}"), 100);
-            let pace = Pace { torn_every: if stream == 0 { 50 } else { 0 }, burst: 4, ..Pace::default() };
-            (records.clone(), Load::start(&self.bridge.fifo(), &records, pace))
-        };
-        Streams((0..STREAMS).map(start).collect())
+        Streams::start(&self.bridge)
     }
 
     fn arrived(&self) -> usize {
@@ -65,34 +59,62 @@ impl Lanes {
     /// Waits until everything has arrived, and judges each lane and the dead letters.
     #[track_caller]
     fn judge(&self, written: &[(Numbered, Sent)]) {
-        let records: u64 = written.iter().map(|(_, sent)| sent.count).sum();
-        let torn: Vec<&Vec<u8>> = written.iter().flat_map(|(_, sent)| &sent.torn).collect();
-        self.bridge.wait_letters(torn.len(), ARRIVAL);
-        until("all records to arrive", ARRIVAL, || (self.arrived() as u64 >= records).then_some(()));
-        rest(&self.bridge);
-        for lane in 0..self.count {
-            let own = written
-                .iter()
-                .filter(|(records, _)| lane_of(records.run().as_bytes(), self.count as u32) as usize == lane);
-            let ledger = own.fold(Ledger::new(), |ledger, (records, sent)| ledger.sent(records, 0..sent.count));
-            ledger.judge(self.redis.list(&list(lane))).assert_clean();
-        }
-        let letters = self.bridge.dead_letters();
-        assert!(letters.iter().all(|letter| letter["lane"] == list(0)), "a line that is no record is the first lane's");
-        let parked = letters.iter().map(|letter| letter["record"].as_str().expect("text").as_bytes());
-        Ledger::new().sent_exactly(torn).judge(parked).assert_clean();
+        let lists: Vec<String> = (0..self.count).map(list).collect();
+        judge(&self.bridge, &lists, written, &|lane| self.redis.llen(&lists[lane]), &|lane| {
+            self.redis.list(&lists[lane])
+        });
     }
 }
 
+/// Waits until everything that was written has arrived in `lists`, and judges each and the dead letters. `length` and `records` look
+/// into the list of a lane.
+#[track_caller]
+pub fn judge(
+    bridge: &Bridge,
+    lists: &[String],
+    written: &[(Numbered, Sent)],
+    length: &dyn Fn(usize) -> usize,
+    records: &dyn Fn(usize) -> Vec<Vec<u8>>,
+) {
+    let count: u64 = written.iter().map(|(_, sent)| sent.count).sum();
+    let torn: Vec<&Vec<u8>> = written.iter().flat_map(|(_, sent)| &sent.torn).collect();
+    bridge.wait_letters(torn.len(), ARRIVAL);
+    let arrived = || (0..lists.len()).map(length).sum::<usize>() as u64;
+    until("all records to arrive", ARRIVAL, || (arrived() >= count).then_some(()));
+    rest(bridge);
+    for lane in 0..lists.len() {
+        let own =
+            written.iter().filter(|(stream, _)| lane_of(stream.run().as_bytes(), lists.len() as u32) as usize == lane);
+        let ledger = own.fold(Ledger::new(), |ledger, (stream, sent)| ledger.sent(stream, 0..sent.count));
+        ledger.judge(records(lane)).assert_clean();
+    }
+    let letters = bridge.dead_letters();
+    assert!(letters.iter().all(|letter| letter["lane"] == lists[0]), "a line that is no record is the first lane's");
+    let parked = letters.iter().map(|letter| letter["record"].as_str().expect("text").as_bytes());
+    Ledger::new().sent_exactly(torn).judge(parked).assert_clean();
+}
+
 /// Writers in the background.
-struct Streams(Vec<(Numbered, Load)>);
+pub struct Streams(Vec<(Numbered, Load)>);
 
 impl Streams {
-    fn go_on(&self, more: u64) {
+    /// One of them writes lines that are no records, too.
+    pub fn start(bridge: &Bridge) -> Self {
+        let start = |stream: usize| {
+            let records = Numbered::new(&format!("host{stream}"), 100);
+            let pace = Pace { torn_every: if stream == 0 { 50 } else { 0 }, burst: 4, ..Pace::default() };
+            (records.clone(), Load::start(&bridge.fifo(), &records, pace))
+        };
+        Self((0..STREAMS).map(start).collect())
+    }
+
+    /// Waits until each has written so many more.
+    pub fn go_on(&self, more: u64) {
         self.0.iter().for_each(|(_, load)| load.go_on(more));
     }
 
-    fn stop(self) -> Vec<(Numbered, Sent)> {
+    /// Ends them.
+    pub fn stop(self) -> Vec<(Numbered, Sent)> {
         self.0.into_iter().map(|(records, load)| (records, load.stop())).collect()
     }
 }

@@ -12,6 +12,7 @@ mod high_water;
 mod journal;
 mod kills;
 mod lanes;
+mod lanes_places;
 mod native_abi;
 mod native_conf;
 mod native_control;

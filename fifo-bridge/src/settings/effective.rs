@@ -6,7 +6,7 @@ use std::time::Duration;
 use delivery::limits::{
     BATCH_BYTES_MAX, BATCH_RECORDS_MAX, IN_FLIGHT_MAX, RECORD_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
 };
-use delivery::link::Endpoint;
+use delivery::link::{Endpoint, Topology};
 use delivery::lists::lists;
 use delivery::push::{Names, Side};
 use delivery::spool::{Lanes, SpoolConfig, Sync};
@@ -160,8 +160,9 @@ impl Settings {
             let (section, key) = name.split_once('.')?;
             table.get(section)?.get(key).cloned()
         };
-        // With several lanes they decide which lane a record belongs to.
-        let split = |name: &str| self.splitter.is_some() && name.starts_with("frame.");
+        // With several lanes they decide which lane a record belongs to, and where it is.
+        let where_it_is = ["redis.cluster", "redis.shard"];
+        let split = |name: &str| self.splitter.is_some() && (name.starts_with("frame.") || where_it_is.contains(&name));
         let fixed = super::table::KEYS.iter().filter(|key| !key.reload || split(key.name));
         fixed.map(|key| key.name).filter(|name| value(&mine, name) != value(&theirs, name)).collect()
     }
@@ -212,6 +213,10 @@ fn lanes(file: &File, endpoint: &Endpoint) -> Result<Vec<Names>, Invalid> {
     let lanes = within("queue.lanes", file.queue.lanes, 1, LANES_MAX)?;
     let lists = lists(endpoint.topology(), key, lanes as u32);
     let lists = lists.map_err(|why| Invalid { key: "queue.key", why, other: None })?;
+    let servers = endpoint.servers();
+    if *endpoint.topology() == Topology::Shards && lanes < servers {
+        return invalid("queue.lanes", format!("{lanes} lanes cannot be dealt out to {servers} servers (redis.shard)"));
+    }
     lists.iter().map(|list| names(file, list)).collect()
 }
 

@@ -15,6 +15,8 @@ pub const KEYS: &[Key] = &[
     place::DB,
     place::CONNECT_TIMEOUT,
     place::TIMEOUT,
+    place::CLUSTER,
+    place::SHARD,
     key("queue.key", "text", false, "The Redis list. The cursor lives beside it, see docs/DELIVERY.md."),
     key(
         "queue.push",
