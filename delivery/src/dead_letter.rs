@@ -328,6 +328,26 @@ mod tests {
     }
 
     #[test]
+    fn lanes_share_the_file_and_each_knows_its_own_letters() {
+        let folder = tempfile::tempdir().expect("folder");
+        let open = |list| DeadLetters::open_for(folder.path(), false, Some(list)).expect("open");
+        let park = |letters: &mut DeadLetters, list, offset| {
+            let reason = if offset % 2 == 0 { Reason::Refused } else { Reason::Torn };
+            letters.write(reason, list, "d", (at(offset), b"x"), 7).expect("write")
+        };
+        let (mut ahead, mut behind) = (open("l:0"), open("l:1"));
+        assert!(park(&mut ahead, "l:0", 101) && park(&mut ahead, "l:0", 200));
+        // A lane that is behind parks what comes earlier in the stream.
+        assert!(park(&mut behind, "l:1", 51) && park(&mut behind, "l:1", 60));
+        let (mut ahead, mut behind) = (open("l:0"), open("l:1"));
+        ahead.resume(at(0)).expect("resume");
+        behind.resume(at(0)).expect("resume");
+        assert!(!park(&mut ahead, "l:0", 101) && !park(&mut ahead, "l:0", 200));
+        assert!(!park(&mut behind, "l:1", 51) && !park(&mut behind, "l:1", 60));
+        assert!(park(&mut behind, "l:1", 101) && park(&mut behind, "l:1", 200));
+    }
+
+    #[test]
     fn letters_are_found_from_the_end_whatever_their_size() {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("dead-letters.jsonl");
@@ -339,7 +359,7 @@ mod tests {
         std::fs::write(&path, text).expect("prepare");
         let mut found = Vec::new();
         let file = File::open(path).expect("open");
-        from_the_end(&file, |(end, _)| {
+        from_the_end(&file, None, |(end, _)| {
             found.push(end.offset);
             ControlFlow::Continue(())
         })

@@ -53,15 +53,15 @@ fn found(tree: &Path, server: &str) -> Result<Server, String> {
     let folders = library_folders(tree);
     let loader = folders.iter().find_map(|dir| loader_in(dir)).ok_or("its packages have no loader")?;
     let binary = tree.join("usr/bin").join(server);
-    // Debian's server is a link to a tool that looks at its own name.
-    let target = fs::canonicalize(&binary).map_err(|e| format!("its packages have no {server}: {e}"))?;
+    // Debian's server is a link to a tool that looks at the name by which it was called.
+    binary.metadata().map_err(|e| format!("its packages have no {server}: {e}"))?;
     let path: Vec<String> = folders.iter().map(|dir| dir.display().to_string()).collect();
     let program = tree.join(format!("run-{server}"));
     let script = format!(
-        "#!/bin/sh\nexec '{}' --argv0 {server} --library-path '{}' '{}' \"$@\"\n",
+        "#!/bin/sh\nexec '{}' --library-path '{}' '{}' \"$@\"\n",
         loader.display(),
         path.join(":"),
-        target.display()
+        binary.display()
     );
     let fresh = tree.join(format!("run-{server}.{}", std::process::id()));
     fs::write(&fresh, script)
