@@ -25,7 +25,7 @@ MODDIR ?= $(PREFIX)/lib/$(MULTIARCH)/rsyslog
 
 # Debian packages: what the demo runs, and what the tests run beside it. ca-certificates and a C linker come with Rust.
 NEED_DEMO := rsyslog rsyslog-relp redis-server php-cli php-redis
-NEED_TEST := $(NEED_DEMO) man-db mandoc dpkg-dev systemd systemd-container apparmor e2fsprogs mount rsyslog-hiredis valgrind libclang-dev python3-venv
+NEED_TEST := $(NEED_DEMO) man-db mandoc dpkg-dev systemd systemd-container apparmor e2fsprogs mount rsyslog-hiredis openssl valgrind libclang-dev python3-venv
 
 # Pinned like everything else; make deb builds it once, below the target folder.
 CARGO_DEB_VERSION := 3.8.0
@@ -82,6 +82,11 @@ test: need deb
 .PHONY: test-matrix
 test-matrix: need build-portable
 	OMRUST_SO=$(abspath $(PORTABLE)) $(CARGO) test --locked --package e2e --test matrix
+
+## test-servers: the suites that push, against Valkey and other versions of Redis that apt can fetch; one that cannot be had is named
+.PHONY: test-servers
+test-servers: need
+	$(CARGO) test --locked --package e2e --test servers
 
 # demo [N=records] [DOOR=pipe|prog|native]. Everything else that the demo takes goes into ARGS; "make demo ARGS=--help" tells.
 N ?=

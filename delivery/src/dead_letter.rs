@@ -53,6 +53,8 @@ const CHUNK_BYTES: usize = 64 << 10;
 #[derive(Debug)]
 pub struct DeadLetters {
     path: PathBuf,
+    /// Whose letters count, if not all.
+    list: Option<String>,
     /// The last line of each epoch that was parked while reading. Epochs may come in any order: the file may outlive the
     /// spool and the clock.
     framed: HashMap<Epoch, u64>,
@@ -64,10 +66,16 @@ pub struct DeadLetters {
 impl DeadLetters {
     /// Opens or creates the file in `folder`. With `durable` a letter is on disk when [`write`](Self::write) returns.
     pub fn open(folder: &Path, durable: bool) -> io::Result<Self> {
+        Self::open_for(folder, durable, None)
+    }
+
+    /// The same. With a `list` only its letters count: several lanes of one stream share the file, and each parks in an order of its own.
+    pub fn open_for(folder: &Path, durable: bool, list: Option<&str>) -> io::Result<Self> {
         std::fs::create_dir_all(folder)?;
         let path = folder.join("dead-letters.jsonl");
-        let mut letters = Self { path, framed: HashMap::new(), refused: BTreeSet::new(), durable };
-        from_the_end(&letters.file()?, |(end, refused)| {
+        let list = list.map(str::to_owned);
+        let mut letters = Self { path, list, framed: HashMap::new(), refused: BTreeSet::new(), durable };
+        from_the_end(&letters.file()?, letters.list.as_deref(), |(end, refused)| {
             if refused {
                 return ControlFlow::Continue(());
             }
@@ -81,7 +89,7 @@ impl DeadLetters {
     pub fn resume(&mut self, at: Position) -> io::Result<()> {
         self.refused.clear();
         // Whatever was parked behind `at` was written after everything that was parked before it.
-        from_the_end(&self.file()?, |(end, refused)| {
+        from_the_end(&self.file()?, self.list.as_deref(), |(end, refused)| {
             if end <= at {
                 return ControlFlow::Break(());
             }
@@ -219,8 +227,12 @@ fn render(reason: Reason, list: &str, detail: &str, end: Position, record: &[u8]
     line
 }
 
-/// Shows the whole letters of the file, the last one first: where each ends, and whether Redis had refused it.
-fn from_the_end(file: &File, mut look: impl FnMut((Position, bool)) -> ControlFlow<()>) -> io::Result<()> {
+/// Shows the whole letters of the file, or of one list in it, the last one first: where each ends, and whether Redis had refused it.
+fn from_the_end(
+    file: &File,
+    list: Option<&str>,
+    mut look: impl FnMut((Position, bool)) -> ControlFlow<()>,
+) -> io::Result<()> {
     let mut from = file.metadata()?.len();
     // The beginning of the file's part that was read, up to its first LF: its line begins further ahead.
     let mut rest = Vec::new();
@@ -238,7 +250,7 @@ fn from_the_end(file: &File, mut look: impl FnMut((Position, bool)) -> ControlFl
             }
             _ => 0,
         };
-        let letters = bytes[begin..].split(|byte| *byte == b'\n').rev().filter_map(parse);
+        let letters = bytes[begin..].split(|byte| *byte == b'\n').rev().filter_map(|line| parse(line, list));
         for letter in letters {
             if look(letter).is_break() {
                 return Ok(());
@@ -251,8 +263,11 @@ fn from_the_end(file: &File, mut look: impl FnMut((Position, bool)) -> ControlFl
 }
 
 /// A line that was cut off by a full disk or a kill is no letter.
-fn parse(line: &[u8]) -> Option<(Position, bool)> {
+fn parse(line: &[u8], list: Option<&str>) -> Option<(Position, bool)> {
     let letter: serde_json::Value = serde_json::from_slice(line).ok()?;
+    if list.is_some_and(|list| letter["lane"] != list) {
+        return None;
+    }
     let end = Position::parse(letter.get("end")?.as_str()?.as_bytes())?;
     Some((end, letter.get("reason")?.as_str()? == Reason::Refused.word()))
 }
@@ -313,6 +328,26 @@ mod tests {
     }
 
     #[test]
+    fn lanes_share_the_file_and_each_knows_its_own_letters() {
+        let folder = tempfile::tempdir().expect("folder");
+        let open = |list| DeadLetters::open_for(folder.path(), false, Some(list)).expect("open");
+        let park = |letters: &mut DeadLetters, list, offset| {
+            let reason = if offset % 2 == 0 { Reason::Refused } else { Reason::Torn };
+            letters.write(reason, list, "d", (at(offset), b"x"), 7).expect("write")
+        };
+        let (mut ahead, mut behind) = (open("l:0"), open("l:1"));
+        assert!(park(&mut ahead, "l:0", 101) && park(&mut ahead, "l:0", 200));
+        // A lane that is behind parks what comes earlier in the stream.
+        assert!(park(&mut behind, "l:1", 51) && park(&mut behind, "l:1", 60));
+        let (mut ahead, mut behind) = (open("l:0"), open("l:1"));
+        ahead.resume(at(0)).expect("resume");
+        behind.resume(at(0)).expect("resume");
+        assert!(!park(&mut ahead, "l:0", 101) && !park(&mut ahead, "l:0", 200));
+        assert!(!park(&mut behind, "l:1", 51) && !park(&mut behind, "l:1", 60));
+        assert!(park(&mut behind, "l:1", 101) && park(&mut behind, "l:1", 200));
+    }
+
+    #[test]
     fn letters_are_found_from_the_end_whatever_their_size() {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("dead-letters.jsonl");
@@ -324,7 +359,7 @@ mod tests {
         std::fs::write(&path, text).expect("prepare");
         let mut found = Vec::new();
         let file = File::open(path).expect("open");
-        from_the_end(&file, |(end, _)| {
+        from_the_end(&file, None, |(end, _)| {
             found.push(end.offset);
             ControlFlow::Continue(())
         })

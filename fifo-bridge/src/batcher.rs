@@ -14,11 +14,17 @@ use delivery::spool::{Read, Reader, Spool, SpoolError};
 
 use crate::frame::{Begin, Framer, Piece};
 use crate::settings::Settings;
+use crate::splitter::Splitter;
 
 /// Bytes that are read at a time.
 const READ_BYTES: usize = 256 << 10;
 /// Dead letters are mentioned in the log this often, at most: whoever sends without the frame must not fill it.
 const SAY: Duration = Duration::from_secs(60);
+/// How far the cursor of a lane stays behind records of other lanes, at most. Each move costs a command; without any the spool could
+/// not be freed.
+const ADVANCE: Duration = Duration::from_millis(200);
+/// Bytes of other lanes that are passed before the caller may look around.
+const PASS_BYTES: usize = 1 << 20;
 
 /// Why no batch can be made. The stream stays where it is.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +105,14 @@ pub struct Batcher {
     counted: Position,
     records: Vec<Range<usize>>,
     packing: Packing,
+    /// Which lane it works for.
+    lane: usize,
+    /// What tells its records from those of other lanes, if there are any.
+    splitter: Option<Splitter>,
+    /// Since when there are only records of other lanes behind the cursor.
+    passed: Option<Instant>,
+    /// The cursor is to follow at once.
+    hurry: bool,
     record_bytes_max: usize,
     /// So many records go alone: one of them is too large for Redis.
     alone: usize,
@@ -110,12 +124,12 @@ pub struct Batcher {
 }
 
 impl Batcher {
-    /// A batcher that begins at `at`.
+    /// A batcher for `lane` that begins at `at`.
     pub fn new(
         spool: &Arc<Spool>,
         letters: DeadLetters,
         counters: Arc<Counters>,
-        settings: &Settings,
+        (settings, lane): (&Settings, usize),
         at: Position,
     ) -> Self {
         let mut batcher = Self {
@@ -128,7 +142,11 @@ impl Batcher {
             at,
             counted: at,
             records: Vec::new(),
-            packing: packing(settings),
+            packing: packing(settings, lane),
+            lane,
+            splitter: None,
+            passed: None,
+            hurry: false,
             record_bytes_max: settings.frame.record_bytes_max,
             alone: 0,
             damaged: Vec::new(),
@@ -142,7 +160,8 @@ impl Batcher {
     /// New settings, taken over between two lives of the connection. A [`seek`](Self::seek) has to follow.
     pub fn adopt(&mut self, settings: &Settings) {
         self.framer = Framer::new(settings.frame);
-        self.packing = packing(settings);
+        self.packing = packing(settings, self.lane);
+        self.splitter = settings.splitter;
         self.record_bytes_max = settings.frame.record_bytes_max;
         // A whole record that is just short enough, and a read behind it.
         let size = self.record_bytes_max + READ_BYTES;
@@ -161,6 +180,7 @@ impl Batcher {
         self.framer.reset(begin);
         self.filled = 0..0;
         self.damaged.clear();
+        self.passed = None;
         self.at = at;
         self.letters.resume(at).map_err(|source| self.unusable(source))
     }
@@ -177,9 +197,10 @@ impl Batcher {
                 }
                 break;
             };
+            let piece = self.mine(piece, Position { offset: self.at.offset + used as u64, ..self.at });
             self.filled.start += used;
             self.at.offset += used as u64;
-            let record = matches!(piece, Piece::Record(_) | Piece::Glued { .. });
+            let record = matches!(piece, Some(Piece::Record(_) | Piece::Glued { .. }));
             count += u64::from(record && !self.letters.is_refused(self.at));
         }
         Ok(count)
@@ -209,11 +230,11 @@ impl Batcher {
 
     /// Packs the next batch behind `out`, `None` if nothing whole is there. What `park` names is set aside instead.
     pub fn pack(&mut self, lane: &Lane, park: Option<&Park>, out: &mut Vec<u8>) -> Result<Option<Batch>, Hold> {
-        let from = self.at;
+        let from = lane.sent_to();
         let park = park.filter(|park| park.at.is_none_or(|at| at == from));
         let mut to_park = park.map_or(0, |park| park.records);
         let most = if self.alone > 0 && park.is_none() { 1 } else { self.packing.records_max };
-        let (mut fresh, mut repeats, mut bytes, mut aside) = (0, 0, 0, 0);
+        let (mut fresh, mut repeats, mut bytes, mut aside, mut passed) = (0, 0, 0, 0, 0);
         self.records.clear();
         while self.records.len() + aside < most && (park.is_none() || to_park > 0) {
             let Some((piece, used)) = self.framer.cut(&self.window[self.filled.clone()]) else {
@@ -223,6 +244,15 @@ impl Batcher {
                 continue;
             };
             let end = Position { epoch: self.at.epoch, offset: self.at.offset + used as u64 };
+            let Some(piece) = self.mine(piece, end) else {
+                self.filled.start += used;
+                self.at = end;
+                passed += used;
+                if passed >= PASS_BYTES {
+                    break;
+                }
+                continue;
+            };
             if let Piece::Record(range) | Piece::Glued { record: range, .. } = &piece
                 && !self.records.is_empty()
                 && (bytes + range.len() > self.packing.bytes_max || self.goes_alone(bytes, range.len()))
@@ -242,10 +272,11 @@ impl Batcher {
             self.filled.start += used;
             self.at = end;
         }
-        if self.at == from {
+        if self.at == from || (self.records.is_empty() && aside == 0 && !self.is_due()) {
             return Ok(None);
         }
         self.alone = self.alone.saturating_sub(self.records.len());
+        self.passed = None;
         self.write(lane.tip(), out);
         Ok(Some(Batch { to: self.at, records: self.records.len(), fresh, repeats }))
     }
@@ -253,6 +284,43 @@ impl Batcher {
     /// True if a record of `next` bytes must not go together with the `bytes` that were packed.
     fn goes_alone(&self, bytes: usize, next: usize) -> bool {
         next > RECORD_ALONE_BYTES || bytes > RECORD_ALONE_BYTES && self.records.len() == 1
+    }
+
+    /// What of a piece belongs to this lane: its own records. What is no record belongs to the first lane.
+    ///
+    /// A damaged line belongs to the lane that its text names now.
+    fn mine(&mut self, piece: Piece, end: Position) -> Option<Piece> {
+        let Some(splitter) = self.splitter else { return Some(piece) };
+        let base = self.filled.start;
+        let own =
+            |record: &Range<usize>| splitter.lane_of(&self.window[base + record.start..base + record.end]) == self.lane;
+        let first = self.lane == 0;
+        match piece {
+            Piece::Record(record) => own(&record).then_some(Piece::Record(record)),
+            Piece::Glued { line, record } => match (first, own(&record)) {
+                (true, true) => Some(Piece::Glued { line, record }),
+                (true, false) => Some(Piece::Torn(line)),
+                // The first lane keeps all of it aside.
+                (false, true) => (!self.is_damaged(end)).then_some(Piece::Record(record)),
+                (false, false) => None,
+            },
+            Piece::Torn(_) | Piece::TooLong { .. } => first.then_some(piece),
+        }
+    }
+
+    /// True if it is time for the cursor to pass what belongs to other lanes.
+    fn is_due(&mut self) -> bool {
+        self.splitter.is_none() || self.hurry || self.passed.get_or_insert_with(Instant::now).elapsed() >= ADVANCE
+    }
+
+    /// True while the cursor waits to pass records of other lanes.
+    pub fn has_passed(&self) -> bool {
+        self.passed.is_some()
+    }
+
+    /// The end is near: from now on the cursor follows at once.
+    pub fn hurry(&mut self) {
+        self.hurry = true;
     }
 
     fn write(&self, tip: &[u8], out: &mut Vec<u8>) {
@@ -311,7 +379,9 @@ impl Batcher {
         let end = Position { epoch: self.at.epoch, offset: self.at.offset + length as u64 };
         let piece = self.framer.broken_off(length);
         self.framer.reset(behind(next));
-        self.settle(piece, end, None)?;
+        if let Some(piece) = self.mine(piece, end) {
+            self.settle(piece, end, None)?;
+        }
         self.filled = 0..0;
         self.at = next;
         Ok(true)
@@ -404,9 +474,9 @@ fn behind(next: Position) -> Begin {
     if next.offset == 0 { Begin::Line } else { Begin::Unknown }
 }
 
-fn packing(settings: &Settings) -> Packing {
+fn packing(settings: &Settings, lane: usize) -> Packing {
     Packing {
-        names: settings.names.clone(),
+        names: settings.lanes[lane].clone(),
         side: settings.side,
         records_max: settings.file.batch.records_max,
         bytes_max: settings.file.batch.bytes_max.0 as usize,

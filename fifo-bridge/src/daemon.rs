@@ -6,19 +6,16 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use delivery::dead_letter::DeadLetters;
-use delivery::position::Position;
 use delivery::spool::{Spool, Summer, Sync};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use sd_notify::NotifyState;
 
-use crate::batcher::Batcher;
 use crate::cli::Source;
 use crate::drainer::Drainer;
 use crate::fifo::{Fifo, FifoError};
-use crate::pusher::LanePusher;
+use crate::pusher::{self, LanePusher};
 use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::{logger, metrics, status};
@@ -61,7 +58,7 @@ fn signals() -> anyhow::Result<SignalFd> {
 struct Bridge {
     shared: Arc<Shared>,
     drainer: JoinHandle<Fifo>,
-    pusher: JoinHandle<()>,
+    pushers: Vec<JoinHandle<()>>,
     status_socket: std::path::PathBuf,
 }
 
@@ -69,29 +66,22 @@ impl Bridge {
     fn start(settings: Settings, fifo: Fifo) -> anyhow::Result<Self> {
         let (spool, writer) = Spool::open(settings.spool.clone(), crate::unix_seconds(), Instant::now())
             .map_err(|error| anyhow::anyhow!("{}", crate::chain(&error)))?;
-        let letters = DeadLetters::open(&settings.dead_letter_directory, settings.spool.sync != Sync::Never)
-            .with_context(|| {
-                format!("the dead letters in {} cannot be opened", settings.dead_letter_directory.display())
-            })?;
         let listener = metrics::bind(&settings.file.metrics.listen)?;
         let socket = settings.status_socket.clone();
         log::info!(
-            "reading {} ({} bytes) into {}, list {:?}",
+            "reading {} ({} bytes) into {}, {}",
             fifo.path().display(),
             fifo.capacity(),
             settings.endpoint,
-            settings.names.list
+            lists(&settings)
         );
-        let first =
-            spool.held().first().map_or(spool.opened(), |span| Position { epoch: span.epoch, offset: span.start });
         let fifo_settings = settings.fifo.clone();
         let shared = Arc::new(Shared::new(settings, Arc::clone(&spool))?);
-        let (current, _) = shared.settings();
-        let batcher = Batcher::new(&spool, letters, Arc::clone(&shared.counters), &current, first);
+        let pushers = pusher::all(&shared)?;
         let drainer = Drainer::new(fifo, fifo_settings, writer, Arc::clone(&shared));
-        let pusher = LanePusher::new(Arc::clone(&shared), batcher, first);
         let drainer = spawn("drainer", move || drainer.run())?;
-        let pusher = spawn("pusher", move || pusher.run())?;
+        let start = |pusher: LanePusher| spawn(&pusher.thread_name(), move || pusher.run());
+        let pushers = pushers.into_iter().map(start).collect::<anyhow::Result<_>>()?;
         if let Some(server) = listener {
             let shared = Arc::clone(&shared);
             spawn("metrics", move || metrics::serve(&server, &shared))?;
@@ -101,7 +91,7 @@ impl Bridge {
             status::bind(&socket).with_context(|| format!("the status socket {} cannot be made", socket.display()))?;
         let for_status = Arc::clone(&shared);
         spawn("status", move || status::serve(&asked, &for_status))?;
-        Ok(Self { shared, drainer, pusher, status_socket: socket })
+        Ok(Self { shared, drainer, pushers, status_socket: socket })
     }
 
     /// Signals, watchdog, syncing, until the end.
@@ -131,7 +121,10 @@ impl Bridge {
                     Err(_) => {}
                 }
             }
-            anyhow::ensure!(!self.drainer.is_finished() && !self.pusher.is_finished(), "a thread of the bridge ended");
+            anyhow::ensure!(
+                !self.drainer.is_finished() && !self.pushers.iter().any(JoinHandle::is_finished),
+                "a thread of the bridge ended"
+            );
             if sync.is_some_and(|interval| synced.elapsed() >= interval) {
                 synced = Instant::now();
                 if let Err(error) = self.shared.spool.sync_now() {
@@ -198,7 +191,8 @@ impl Bridge {
         self.shared.stop();
         // The pipe stays open until the pusher is done: nothing may be lost with its last reader.
         let fifo = self.drainer.join();
-        if self.pusher.join().is_err() || fifo.is_err() {
+        let pushed: Vec<_> = self.pushers.into_iter().map(JoinHandle::join).collect();
+        if pushed.iter().any(Result::is_err) || fifo.is_err() {
             log::error!("a thread of the bridge had panicked");
         }
         if let Err(error) = self.shared.spool.sync_now() {
@@ -208,6 +202,15 @@ impl Bridge {
         let left =
             self.shared.spool.acked().map_or_else(|| self.shared.spool.bytes(), |at| self.shared.spool.bytes_after(at));
         log::info!("stopped; {left} bytes wait in the spool for the next start");
+    }
+}
+
+/// The lists, for the log.
+fn lists(settings: &Settings) -> String {
+    match settings.lanes.as_slice() {
+        [only] => format!("list {:?}", only.list),
+        [first, .., last] => format!("lists {:?} to {:?}", first.list, last.list),
+        [] => String::new(),
     }
 }
 

@@ -19,6 +19,7 @@ pub mod pusher;
 pub mod rhythm;
 pub mod settings;
 pub mod shared;
+pub mod splitter;
 pub mod spool;
 pub mod status;
 

@@ -70,11 +70,86 @@ pub const METRICS: &[Metric] = &[
     },
 ];
 
+/// What is shown of each of several lanes, with the label `list`.
+pub const LANE_METRICS: &[LaneMetric] = &[
+    LaneMetric {
+        word: "lane_pushed",
+        counter: true,
+        help: "Records that Redis has confirmed, for each of several lanes",
+        read: |shared, lane| get(&shared.lanes[lane].pushed),
+    },
+    LaneMetric {
+        word: "lane_unpushed_bytes",
+        counter: false,
+        help: "Bytes of the spool behind the lane, other lanes' ones included",
+        read: |shared, lane| {
+            let spool = &shared.spool;
+            spool.acked_of(lane).map_or_else(|| spool.bytes(), |acked| spool.bytes_after(acked))
+        },
+    },
+    LaneMetric {
+        word: "lane_list_length",
+        counter: false,
+        help: "Length of the lane's list after its last push",
+        read: |shared, lane| get(&shared.lanes[lane].list_length),
+    },
+    LaneMetric {
+        word: "lane_connected",
+        counter: false,
+        help: "1 while Redis takes the lane's pushes",
+        read: |shared, lane| shared.lanes[lane].health().connected.into(),
+    },
+];
+
+/// One number of a lane.
+pub struct LaneMetric {
+    /// The word, without prefix and suffix.
+    pub word: &'static str,
+    /// Whether it only grows.
+    pub counter: bool,
+    /// What it says.
+    pub help: &'static str,
+    /// Reads it.
+    pub read: fn(&Shared, usize) -> u64,
+}
+
 /// The histogram's word and help.
 pub const HISTOGRAM: (&str, &str) = ("push_seconds", "Time from sending a push to reading its answer");
 
+/// The numbers of one of several lanes: its list, and the values of [`LANE_METRICS`].
+pub type LaneValues = (String, Vec<u64>);
+
+/// Empty for one lane: there they would say nothing new.
+fn lanes(shared: &Shared) -> Vec<LaneValues> {
+    let (settings, _) = shared.settings();
+    let values = |lane: usize| LANE_METRICS.iter().map(|metric| (metric.read)(shared, lane)).collect();
+    let several = settings.lanes.iter().enumerate().filter(|_| settings.lanes.len() > 1);
+    several.map(|(lane, names)| (names.list.clone(), values(lane))).collect()
+}
+
 #[derive(Debug)]
-struct Bridge(Arc<Counters>);
+struct Bridge(Arc<Counters>, Vec<LaneValues>);
+
+impl Bridge {
+    fn encode_lanes(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        for (place, metric) in LANE_METRICS.iter().enumerate().filter(|_| !self.1.is_empty()) {
+            let kind = if metric.counter { MetricType::Counter } else { MetricType::Gauge };
+            let (name, unit) = unit_of(metric.word);
+            let name = format!("fifo_bridge_{name}");
+            let mut family = encoder.encode_descriptor(&name, metric.help, unit.as_ref(), kind)?;
+            for (list, values) in &self.1 {
+                let labels = [("list", list.as_str())];
+                let encoder = family.encode_family(&labels)?;
+                if metric.counter {
+                    ConstCounter::new(values[place]).encode(encoder)?;
+                } else {
+                    ConstGauge::new(values[place].cast_signed()).encode(encoder)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
 
 impl Collector for Bridge {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
@@ -92,6 +167,7 @@ impl Collector for Bridge {
                 ConstGauge::new(value.as_f64().unwrap_or(0.0)).encode(encoder)?;
             }
         }
+        self.encode_lanes(&mut encoder)?;
         let (sum, count, buckets) = self.0.push_seconds.read();
         let bounds = BUCKETS.iter().copied().chain([f64::INFINITY]);
         let buckets: Vec<(f64, u64)> = bounds.zip(buckets).collect();
@@ -113,9 +189,9 @@ fn unit_of(word: &str) -> (&str, Option<Unit>) {
 }
 
 /// The text that Prometheus reads.
-pub fn render(counters: &Arc<Counters>) -> String {
+pub fn render(counters: &Arc<Counters>, lanes: Vec<LaneValues>) -> String {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Bridge(Arc::clone(counters))));
+    registry.register_collector(Box::new(Bridge(Arc::clone(counters), lanes)));
     let mut out = String::new();
     // Writing to a string cannot fail.
     let _ = text::encode(&mut out, &registry);
@@ -149,7 +225,7 @@ fn answer(request: Request, shared: &Shared) -> std::io::Result<()> {
     let content = "Content-Type: application/openmetrics-text; version=1.0.0; charset=utf-8";
     match request.url() {
         "/metrics" => {
-            let mut response = Response::from_string(render(&shared.counters));
+            let mut response = Response::from_string(render(&shared.counters, lanes(shared)));
             if let Ok(header) = content.parse::<Header>() {
                 response.add_header(header);
             }
@@ -168,12 +244,17 @@ mod tests {
     fn names_have_prefix_unit_and_total() {
         let counters = Arc::new(Counters::default());
         counters.push_seconds.observe(std::time::Duration::from_millis(2));
-        let text = render(&counters);
+        let lanes =
+            [("logs:0", 5), ("logs:1", 7)].map(|(list, value)| (list.to_owned(), vec![value; LANE_METRICS.len()]));
+        let text = render(&counters, lanes.into());
         for line in [
             "# TYPE fifo_bridge_received counter",
             "fifo_bridge_received_total 0",
             "fifo_bridge_spool_bytes 0",
             "fifo_bridge_oldest_unpushed_seconds 0",
+            "fifo_bridge_lane_pushed_total{list=\"logs:0\"} 5",
+            "fifo_bridge_lane_unpushed_bytes{list=\"logs:1\"} 7",
+            "fifo_bridge_lane_connected{list=\"logs:1\"} 7",
             "fifo_bridge_push_seconds_count 1",
             "fifo_bridge_push_seconds_bucket{le=\"0.0025\"} 1",
             "fifo_bridge_push_seconds_bucket{le=\"+Inf\"} 1",

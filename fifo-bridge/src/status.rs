@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use delivery::counters::get;
 use serde_json::{Map, Value, json};
 
+use crate::settings::Settings;
 use crate::shared::Shared;
 
 /// How long a client of the socket may keep us waiting.
@@ -55,8 +56,11 @@ pub fn report(shared: &Shared, earlier: Sample) -> Value {
     put("uptime_seconds", shared.started.elapsed().as_secs().into());
     put("fifo", settings.fifo.path.display().to_string().into());
     put("redis", settings.endpoint.to_string().into());
-    put("key", settings.names.list.clone().into());
-    put("cursor_key", settings.names.cursor.clone().into());
+    put("key", settings.file.queue.key.clone().into());
+    if let [only] = settings.lanes.as_slice() {
+        put("cursor_key", only.cursor.clone().into());
+    }
+    put("lanes", (0..settings.lanes.len()).map(|number| lane(shared, &settings, number)).collect());
     put("spool", settings.spool.directory.display().to_string().into());
     put("connected", health.connected.into());
     put("stopped", health.stopped.into());
@@ -79,6 +83,23 @@ pub fn report(shared: &Shared, earlier: Sample) -> Value {
     let settled = get(&counters.pushed) + get(&counters.duplicates_suppressed) + get(&counters.dead_letters);
     put("held", get(&counters.received).saturating_sub(settled).into());
     Value::Object(report)
+}
+
+/// What is known of one lane.
+fn lane(shared: &Shared, settings: &Settings, number: usize) -> Value {
+    let (names, state, spool) = (&settings.lanes[number], &shared.lanes[number], &shared.spool);
+    let (health, acked) = (state.health(), spool.acked_of(number));
+    json!({
+        "list": names.list,
+        "cursor_key": names.cursor,
+        "connected": health.connected,
+        "stopped": health.stopped,
+        "last_error": health.last_error,
+        "acked": acked.map(|acked| acked.to_string()),
+        "unpushed_bytes": acked.map_or_else(|| spool.bytes(), |acked| spool.bytes_after(acked)),
+        "pushed": get(&state.pushed),
+        "list_length": get(&state.list_length),
+    })
 }
 
 /// Binds the socket; one that a killed process left behind is replaced.
@@ -172,6 +193,18 @@ pub fn render(report: &Value) -> String {
         format!("list         {} long when it was last known", text("list_length")),
         format!("pushes       {} took {:.3} ms each", report["push_seconds"]["count"], mean_milliseconds(report)),
     ];
+    let lanes = report["lanes"].as_array().map_or(&[][..], Vec::as_slice);
+    for lane in lanes.iter().filter(|_| lanes.len() > 1) {
+        let state = match (lane["stopped"] == true, lane["connected"] == true) {
+            (true, _) => "STOPPED",
+            (false, true) => "connected",
+            (false, false) => "AWAY",
+        };
+        lines.push(format!(
+            "lane         {}: {state}, {} pushed, {} bytes behind, {} long",
+            lane["list"], lane["pushed"], lane["unpushed_bytes"], lane["list_length"]
+        ));
+    }
     if !text("last_error").is_empty() {
         lines.push(format!("last error   {}", text("last_error")));
     }

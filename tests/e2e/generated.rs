@@ -16,7 +16,7 @@ use std::sync::Arc;
 use delivery::counters::Counters;
 use e2e::bridge::{Bridge, plain_binary};
 use e2e::child::Scene;
-use fifo_bridge::metrics::{HISTOGRAM, METRICS};
+use fifo_bridge::metrics::{HISTOGRAM, LANE_METRICS, METRICS};
 
 /// Rewrites everything here.
 const REWRITE: &str = "UPDATE=1 cargo test -p e2e --test e2e generated";
@@ -90,13 +90,17 @@ fn shipped_settings_are_good_as_they_are_and_with_every_line() {
 
 #[test]
 fn names_of_metrics_in_the_docs_are_those_that_are_exported() {
-    let exported = fifo_bridge::metrics::render(&Arc::new(Counters::default()));
+    let exported = fifo_bridge::metrics::render(
+        &Arc::new(Counters::default()),
+        vec![("logs:0".to_owned(), vec![0; LANE_METRICS.len()])],
+    );
     let exported: BTreeSet<&str> = exported
         .lines()
         .filter(|line| !line.starts_with('#'))
         .filter_map(|line| line.split([' ', '{']).next())
         .collect();
     let mut told: BTreeSet<String> = METRICS.iter().map(metrics::name).collect();
+    told.extend(metrics::lane_names());
     told.extend(["_bucket", "_sum", "_count"].map(|end| metrics::histogram() + end));
     assert_eq!(exported, told.iter().map(String::as_str).collect());
     let page = metrics::markdown();

@@ -191,9 +191,11 @@ fn every_shipped_file_is_known_to_these_tests_and_valid_as_it_is() {
         .map(|entry| entry.expect("an entry").file_name().into_string().expect("a plain name"))
         .filter(|name| Path::new(name).extension().is_some_and(|extension| extension == "conf"))
         .collect();
-    let known = [REMOTE, CENTRAL, PROG].into_iter().chain(crate::native_conf::FILES).map(str::to_owned).collect();
+    let known = [REMOTE, CENTRAL, PROG].into_iter().chain(crate::native_conf::FILES).chain(crate::relp_tls::FILES);
+    let known = known.map(str::to_owned).collect();
     assert_eq!(names, known, "each file needs a test that runs it");
     let scene = Scene::new();
+    // Those with TLS want to see their certificates first.
     for file in
         [shipped(REMOTE), shipped(CENTRAL), shipped(PROG), switched(&scene, "#long"), switched(&scene, "#legacy")]
     {
@@ -241,7 +243,9 @@ fn actions(text: &str) -> Vec<Vec<(String, String)>> {
 #[test]
 fn every_action_retries_for_ever_and_every_queue_spills_before_it_is_full() {
     let mut spilling = 0;
-    for (name, count) in [(REMOTE, 1), (CENTRAL, 3), (PROG, 1)] {
+    for (name, count) in
+        [(REMOTE, 1), (CENTRAL, 3), (PROG, 1), (crate::relp_tls::FILES[0], 1), (crate::relp_tls::FILES[1], 1)]
+    {
         let actions = actions(&text_of(&shipped(name)));
         assert_eq!(actions.len(), count, "{name}: {actions:#?}");
         for action in actions {
@@ -272,7 +276,7 @@ fn every_action_retries_for_ever_and_every_queue_spills_before_it_is_full() {
             assert!(value("queue.maxDiskSpace", "$ActionQueueMaxDiskSpace").is_some(), "{name}");
         }
     }
-    assert_eq!(spilling, 4);
+    assert_eq!(spilling, 6);
 }
 
 #[test]

@@ -106,7 +106,7 @@ impl Host {
 }
 
 /// The folders with the libraries of a root folder: `lib/x86_64-linux-gnu`, `usr/lib/x86_64-linux-gnu`.
-fn library_folders(root: &Path) -> Vec<PathBuf> {
+pub fn library_folders(root: &Path) -> Vec<PathBuf> {
     let above = ["lib", "usr/lib"].map(|name| root.join(name));
     let entries = above.iter().filter_map(|dir| fs::read_dir(dir).ok()).flatten().flatten().map(|entry| entry.path());
     let mut found: Vec<PathBuf> = entries.filter(|path| path.to_string_lossy().ends_with("-linux-gnu")).collect();
@@ -115,7 +115,7 @@ fn library_folders(root: &Path) -> Vec<PathBuf> {
 }
 
 /// The dynamic loader in a folder. What links to it may be an absolute link and lead out of the folder.
-fn loader_in(dir: &Path) -> Option<PathBuf> {
+pub fn loader_in(dir: &Path) -> Option<PathBuf> {
     let names = fs::read_dir(dir).ok()?.flatten().map(|entry| entry.path());
     let is_loader = |path: &PathBuf| {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();

@@ -4,6 +4,7 @@
 //! [`Guarded`](child::Guarded) child, which dies with the test. Nothing sleeps for a fixed time:
 //! [`until`](child::until) polls for a fact and names it when it does not come.
 
+pub mod apt;
 pub mod bridge;
 pub mod cc;
 pub mod certs;
@@ -27,5 +28,6 @@ pub mod redis;
 pub mod relp;
 pub mod rsyslog;
 pub mod sender;
+pub mod servers;
 pub mod stage;
 pub mod tcp;

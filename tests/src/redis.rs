@@ -217,7 +217,8 @@ impl Redis {
             conf.push('\n');
         }
         let file = self.setup.scene.write(&format!("{}.conf", self.setup.name), conf);
-        let mut command = Command::new("redis-server");
+        // Another server can be tried: REDIS_SERVER=/path/of/redis-server
+        let mut command = Command::new(std::env::var_os("REDIS_SERVER").unwrap_or_else(|| "redis-server".into()));
         command.arg(file);
         self.child = Some(self.setup.scene.spawn(&self.setup.name, command));
     }

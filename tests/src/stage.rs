@@ -76,17 +76,7 @@ impl Stage {
     /// Waits until the bridge has pushed all that it has, and checks the equation of its counters.
     #[track_caller]
     pub fn rest(&self) {
-        let start = Instant::now();
-        loop {
-            let status = self.bridge.status();
-            let count = |word: &str| status[word].as_u64().unwrap_or_else(|| panic!("no {word} in {status}"));
-            let settled = count("pushed") + count("duplicates_suppressed") + count("dead_letters");
-            if count("unpushed_bytes") == 0 && count("received") == settled {
-                return;
-            }
-            assert!(start.elapsed() < REST, "the bridge does not come to rest, or has lost count: {status:#}");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        rest(&self.bridge);
     }
 
     /// The process lived through everything: it has counted every record once.
@@ -97,5 +87,21 @@ impl Stage {
         assert_eq!(counters, [sent.count + torn, torn, torn], "received, dead_letters, torn");
         let arrived = self.bridge.counter("pushed") + self.bridge.counter("duplicates_suppressed");
         assert_eq!(arrived, sent.count, "pushed + duplicates_suppressed");
+    }
+}
+
+/// Waits until `bridge` has pushed all that it has, and checks the equation of its counters.
+#[track_caller]
+pub fn rest(bridge: &Bridge) {
+    let start = Instant::now();
+    loop {
+        let status = bridge.status();
+        let count = |word: &str| status[word].as_u64().unwrap_or_else(|| panic!("no {word} in {status}"));
+        let settled = count("pushed") + count("duplicates_suppressed") + count("dead_letters");
+        if count("unpushed_bytes") == 0 && count("received") == settled {
+            return;
+        }
+        assert!(start.elapsed() < REST, "the bridge does not come to rest, or has lost count: {status:#}");
+        std::thread::sleep(Duration::from_millis(10));
     }
 }

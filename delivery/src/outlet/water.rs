@@ -237,7 +237,7 @@ impl Sender {
             let link = self.port.open_for(core, first, patience)?;
             match lengths(link, &mut Vec::new(), due.iter().copied(), patience) {
                 Ok(found) => {
-                    due.iter().zip(found).for_each(|(names, length)| core.water.asked(core, &names.list, length))
+                    due.iter().zip(found).for_each(|(names, length)| core.water.asked(core, &names.list, length));
                 }
                 Err(trouble) => {
                     self.port.close();

@@ -24,6 +24,7 @@ impl LanePusher {
         self.shared.pusher_beat(self.number);
         self.adopt_settings();
         let endpoint = self.settings.login().map_err(|text| Setback::Redis(Trouble::Away { text }))?;
+        let endpoint = endpoint.for_lane(self.number).for_list(&self.names.list);
         let mut link = Link::connect(&endpoint).map_err(Setback::Redis)?;
         self.connections += 1;
         if self.connections > 1 {
@@ -97,6 +98,7 @@ impl LanePusher {
             self.gate = Gate::new(&self.settings, self.number, &self.names.list);
             self.shared.hold_back(self.number, None);
             self.batcher.adopt(&self.settings);
+            self.endpoint = self.settings.endpoint.for_lane(self.number).for_list(&self.names.list);
             self.lane.set_depth(self.settings.file.queue.in_flight);
             self.shared.note_health(self.number, |health| health.stopped = false);
             self.said = None;

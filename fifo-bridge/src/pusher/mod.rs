@@ -13,11 +13,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
+use delivery::dead_letter::DeadLetters;
 use delivery::lane::Lane;
+use delivery::link::Endpoint;
 use delivery::position::Position;
 use delivery::push::Names;
 use delivery::resume::Lost;
 use delivery::retry::Backoff;
+use delivery::spool::Sync;
 
 use crate::batcher::{Batch, Batcher, Park};
 use crate::gate::Gate;
@@ -40,6 +44,8 @@ pub struct LanePusher {
     number: usize,
     /// The lane's list and cursor.
     names: Names,
+    /// Where they are, without the login.
+    endpoint: Endpoint,
     batcher: Batcher,
     lane: Lane,
     /// Records of the batches under way, for the number of replies to each.
@@ -68,19 +74,38 @@ pub struct LanePusher {
     kept_house: Instant,
 }
 
+/// The pushers of all lanes, about to start at the beginning of the spool.
+pub fn all(shared: &Arc<Shared>) -> anyhow::Result<Vec<LanePusher>> {
+    let (settings, _) = shared.settings();
+    let spool = &shared.spool;
+    let at = spool.held().first().map_or(spool.opened(), |span| Position { epoch: span.epoch, offset: span.start });
+    let (folder, durable) = (&settings.dead_letter_directory, settings.spool.sync != Sync::Never);
+    let pusher = |(number, names): (usize, &Names)| {
+        // With several lanes each knows its own letters only: they are not parked in the order of the stream.
+        let list = settings.splitter.map(|_| names.list.as_str());
+        let letters = DeadLetters::open_for(folder, durable, list)
+            .with_context(|| format!("the dead letters in {} cannot be opened", folder.display()))?;
+        let batcher = Batcher::new(spool, letters, Arc::clone(&shared.counters), (&settings, number), at);
+        Ok(LanePusher::new(Arc::clone(shared), number, batcher, at))
+    };
+    settings.lanes.iter().enumerate().map(pusher).collect()
+}
+
 impl LanePusher {
     /// A pusher that is about to start.
-    pub fn new(shared: Arc<Shared>, batcher: Batcher, at: Position) -> Self {
+    pub fn new(shared: Arc<Shared>, number: usize, batcher: Batcher, at: Position) -> Self {
         let (settings, generation) = shared.settings();
-        let names = settings.names.clone();
+        let names = settings.lanes[number].clone();
+        let endpoint = settings.endpoint.for_lane(number).for_list(&names.list);
         let lane = Lane::new(at, settings.file.queue.in_flight);
         let gate = Gate::new(&settings, 0, &names.list);
         Self {
             shared,
             settings,
             generation,
-            number: 0,
+            number,
             names,
+            endpoint,
             batcher,
             lane,
             under_way: VecDeque::new(),
@@ -99,6 +124,11 @@ impl LanePusher {
             down_since: None,
             kept_house: Instant::now(),
         }
+    }
+
+    /// What its thread is called.
+    pub fn thread_name(&self) -> String {
+        if self.settings.splitter.is_some() { format!("pusher-{}", self.number) } else { "pusher".into() }
     }
 
     /// Works until it is told to stop and has pushed what there is, or cannot.

@@ -26,6 +26,9 @@ impl LanePusher {
                 self.settle(link, 0)?;
                 return Err(Setback::Reloaded);
             }
+            if self.shared.stopping() {
+                self.batcher.hurry();
+            }
             if self.gate.is_closed() {
                 if self.wait_at_the_gate(link)? {
                     return Ok(());
@@ -53,7 +56,11 @@ impl LanePusher {
                 continue;
             }
             let limit = match self.lane.under_way() {
-                0 if self.shared.spool.acked_of(self.number) == Some(self.lane.acked()) => IDLE,
+                0 if self.shared.spool.acked_of(self.number) == Some(self.lane.acked())
+                    && !self.batcher.has_passed() =>
+                {
+                    IDLE
+                }
                 0 => HOUSEKEEPING,
                 _ => COLLECT,
             };

@@ -75,8 +75,7 @@ impl LanePusher {
         });
         match trouble.disposition() {
             Disposition::RetryLater => {
-                let text =
-                    format!("redis at {} takes nothing, records wait in the spool: {trouble}", self.settings.endpoint);
+                let text = format!("redis at {} takes nothing, records wait in the spool: {trouble}", self.endpoint);
                 self.say(trouble.class(), log::Level::Warn, &text);
             }
             Disposition::Poison => {
@@ -183,9 +182,9 @@ impl LanePusher {
         // A reload in between makes the trouble be told anew, if it stays.
         if self.said.take().is_some() || self.down_since.is_some() {
             let away = self.down_since.take().map_or(0.0, |since| since.elapsed().as_secs_f64());
-            log::info!("redis at {} is back after {away:.1} s and {failures} attempts", self.settings.endpoint);
+            log::info!("redis at {} is back after {away:.1} s and {failures} attempts", self.endpoint);
         } else if self.connections == 1 {
-            log::info!("connected to redis at {}, list {:?}", self.settings.endpoint, self.names.list);
+            log::info!("connected to redis at {}, list {:?}", self.endpoint, self.names.list);
         }
         self.down_since = None;
     }

@@ -6,14 +6,20 @@ use std::time::Duration;
 use delivery::limits::{
     BATCH_BYTES_MAX, BATCH_RECORDS_MAX, IN_FLIGHT_MAX, RECORD_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
 };
-use delivery::link::Endpoint;
+use delivery::link::{Endpoint, Topology};
+use delivery::lists::lists;
 use delivery::push::{Names, Side};
 use delivery::spool::{Lanes, SpoolConfig, Sync};
 
 use settings::checks::{Invalid, absolute, invalid, within};
 use settings::place::endpoint;
 
+use crate::splitter::{LaneField, Splitter};
+
 use super::file::{self, File, Format, OnLostCursor, OnRefused, Push, Resync, SyncWhen};
+
+/// Lanes, at most: each has a thread that reads the whole stream.
+const LANES_MAX: usize = 64;
 
 /// How the pipe is made.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,8 +54,10 @@ pub struct Settings {
     pub file: File,
     /// Redis without the login.
     pub endpoint: Endpoint,
-    /// List and cursor.
-    pub names: Names,
+    /// List and cursor of each lane.
+    pub lanes: Vec<Names>,
+    /// What tells the records of the lanes apart, if there are several.
+    pub splitter: Option<Splitter>,
     /// Which end.
     pub side: Side,
     /// Longest time that a record waits for company.
@@ -70,13 +78,23 @@ impl Settings {
     /// Checks what was written.
     pub fn check(file: File) -> Result<Self, Invalid> {
         let runtime = runtime_directory();
-        let names = names(&file)?;
+        let endpoint = endpoint(&file.redis)?;
+        let lanes = lanes(&file, &endpoint)?;
         within("queue.in-flight", file.queue.in_flight, 1, IN_FLIGHT_MAX)?;
         within("batch.records-max", file.batch.records_max, 1, BATCH_RECORDS_MAX)?;
         within("batch.bytes-max", file.batch.bytes_max.0, 4 << 10, BATCH_BYTES_MAX as u64)?;
         within("batch.linger-ms", file.batch.linger_ms, 0, 1000)?;
         within("frame.record-max", file.frame.record_max.0, 128, RECORD_BYTES_MAX as u64)?;
-        let spool = spool(&file.spool, &runtime)?;
+        let frame = FrameSettings {
+            format: file.frame.format,
+            resync: file.frame.resync,
+            record_bytes_max: file.frame.record_max.0 as usize,
+        };
+        let splitter = splitter(&file.queue, frame)?;
+        let mut spool = spool(&file.spool, &runtime)?;
+        if let Some(splitter) = &splitter {
+            spool.lanes = Lanes { count: file.queue.lanes, rule: splitter.rule() };
+        }
         // A record that the spool cannot hold whole would never be told from one that is still coming, and block it for ever.
         if file.frame.record_max.0 + 2 * spool.segment_bytes > spool.bytes_max {
             let (record, maxsize, segment) = (file.frame.record_max, file.spool.maxsize, file.spool.segment_size);
@@ -96,25 +114,17 @@ impl Settings {
                 format!("{listen:?} is not allowed; address:port, /path/of/socket, or empty"),
             );
         }
-        for (key, asked) in [("redis.cluster", file.redis.cluster), ("redis.shard", file.redis.shard)] {
-            if asked {
-                return invalid(key, "is not for fifo-bridge in this version");
-            }
-        }
         Ok(Self {
-            endpoint: endpoint(&file.redis)?,
-            names,
+            endpoint,
+            lanes,
+            splitter,
             side: match file.queue.push {
                 Push::Right => Side::Right,
                 Push::Left => Side::Left,
             },
             linger: Duration::from_millis(file.batch.linger_ms),
             fifo: fifo(&file.fifo)?,
-            frame: FrameSettings {
-                format: file.frame.format,
-                resync: file.frame.resync,
-                record_bytes_max: file.frame.record_max.0 as usize,
-            },
+            frame,
             spool,
             dead_letter_directory,
             status_socket,
@@ -147,7 +157,10 @@ impl Settings {
         let flat = |file: &File| toml::Table::try_from(file.clone()).unwrap_or_default();
         let (mine, theirs) = (flat(&self.file), flat(&other.file));
         let value = |table: &toml::Table, name: &str| settings::dotted::get(table, name).cloned();
-        let fixed = super::table::KEYS.iter().filter(|key| !key.reload);
+        // With several lanes they decide which lane a record belongs to, and where it is.
+        let where_it_is = ["redis.cluster", "redis.shard"];
+        let split = |name: &str| self.splitter.is_some() && (name.starts_with("frame.") || where_it_is.contains(&name));
+        let fixed = super::table::KEYS.iter().filter(|key| !key.reload || split(key.name));
         fixed.map(|key| key.name).filter(|name| value(&mine, name) != value(&theirs, name)).collect()
     }
 }
@@ -167,7 +180,44 @@ fn is_address(listen: &str) -> bool {
     listen.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
 }
 
-fn names(file: &File) -> Result<Names, Invalid> {
+/// What tells the lanes apart; `None` for one.
+fn splitter(queue: &file::Queue, frame: FrameSettings) -> Result<Option<Splitter>, Invalid> {
+    let field = match queue.lane_field.as_str() {
+        "" if queue.lanes > 1 => {
+            let why = format!(
+                "is empty, and queue.lanes is {}: it says what tells the streams apart, word:1 for example",
+                queue.lanes
+            );
+            return invalid("queue.lane-field", why);
+        }
+        "" => return Ok(None),
+        text => LaneField::parse(text),
+    };
+    match field {
+        Some(field) => Ok((queue.lanes > 1).then(|| Splitter::new(queue.lanes, field, frame))),
+        None => invalid(
+            "queue.lane-field",
+            format!("{:?} is not allowed; word:N or field:N, N from 1 to 64", queue.lane_field),
+        ),
+    }
+}
+
+/// List and cursor of each lane.
+fn lanes(file: &File, endpoint: &Endpoint) -> Result<Vec<Names>, Invalid> {
+    let key = &file.queue.key;
+    // The name without a number is checked, so that the message is about what was written.
+    names(file, key)?;
+    let lanes = within("queue.lanes", file.queue.lanes, 1, LANES_MAX)?;
+    let lists = lists(endpoint.topology(), key, lanes as u32);
+    let lists = lists.map_err(|why| Invalid { key: "queue.key", why, other: None })?;
+    let servers = endpoint.servers();
+    if *endpoint.topology() == Topology::Shards && lanes < servers {
+        return invalid("queue.lanes", format!("{lanes} lanes cannot be dealt out to {servers} servers (redis.shard)"));
+    }
+    lists.iter().map(|list| names(file, list)).collect()
+}
+
+fn names(file: &File, list: &str) -> Result<Names, Invalid> {
     let producer = match file.queue.producer.as_str() {
         "" => {
             let host = nix::unistd::gethostname().unwrap_or_default();
@@ -176,7 +226,7 @@ fn names(file: &File) -> Result<Names, Invalid> {
         named => named.to_owned(),
     };
     let key = if file.queue.key.is_empty() { "queue.key" } else { "queue.producer" };
-    Names::new(&file.queue.key, &producer).map_err(|why| Invalid {
+    Names::new(list, &producer).map_err(|why| Invalid {
         key: if why.starts_with("a producer") { key } else { "queue.key" },
         why,
         other: None,

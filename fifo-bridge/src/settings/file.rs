@@ -32,6 +32,8 @@ pub enum OnLostCursor {
 pub struct Queue {
     pub key: String,
     pub push: Push,
+    pub lanes: usize,
+    pub lane_field: String,
     pub in_flight: usize,
     pub producer: String,
     pub on_lost_cursor: OnLostCursor,
@@ -44,6 +46,8 @@ impl Default for Queue {
         Self {
             key: "rsyslog".into(),
             push: Push::Right,
+            lanes: 1,
+            lane_field: String::new(),
             in_flight: 4,
             producer: String::new(),
             on_lost_cursor: OnLostCursor::Resume,

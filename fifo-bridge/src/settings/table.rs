@@ -30,6 +30,20 @@ pub const KEYS: &[Key] = &[
         "right: RPUSH, for workers that use LPOP. left: LPUSH, for workers that use RPOP.",
     ),
     key(
+        "queue.lanes",
+        "1 to 64",
+        false,
+        "Lists that the records are spread over, queue.key:0 and so on: one after the other within a stream, side by side between them. 1: all go to queue.key. \
+         It can be changed while nothing waits in the spool, see docs/OPERATIONS.md.",
+    ),
+    key(
+        "queue.lane-field",
+        "word:N or field:N, N from 1 to 64",
+        false,
+        "With several lanes: what tells the streams apart. word:N is the N-th word of the message (of the whole line with frame.format = line), field:N what stands in front of the N-th | of the line. \
+         Records in which it is equal stay in order. The template has to bring it: docs/RSYSLOG.md.",
+    ),
+    key(
         "queue.in-flight",
         "1 to 64",
         true,

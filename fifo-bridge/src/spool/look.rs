@@ -70,6 +70,10 @@ fn stream_status(look: &spool::inspect::Inspection, report: &mut Report) {
     let place = |position: Option<delivery::position::Position>| position.map(|position| position.to_string());
     report.put("first", place(look.segments().next().map(|(at, _)| at)));
     report.put("acked", place(look.acked()));
+    if look.lanes().count > 1 {
+        report.put("lanes", look.lanes().to_string());
+        report.put("acked_of_each", look.acked_of_each().iter().map(|acked| place(*acked)).collect::<Vec<_>>());
+    }
     report.put("end", place(look.end()));
     report.put("unpushed_bytes", look.waiting());
     report.put("spool_bytes", look.segments().map(|(_, bytes)| bytes).sum::<u64>());

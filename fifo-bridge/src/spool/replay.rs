@@ -2,20 +2,19 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use delivery::counters::get;
-use delivery::dead_letter::DeadLetters;
 use delivery::journal::{JournalConfig, SEGMENT_BYTES};
 use delivery::outlet::{OnRefused, Outlet, OutletConfig};
 use delivery::position::Position;
 use delivery::spool::{Spool, SpoolError, Sync, inspect};
 
 use super::{Store, told};
-use crate::batcher::Batcher;
 use crate::check;
-use crate::pusher::LanePusher;
+use crate::pusher::{self, LanePusher};
 use crate::settings::Settings;
 use crate::shared::Shared;
 
@@ -96,15 +95,9 @@ fn last_line(look: &inspect::Inspection) -> Result<Option<Position>, SpoolError>
 fn stream(settings: Settings, last: Position) -> anyhow::Result<u64> {
     let opened = Spool::open(settings.spool.clone(), crate::unix_seconds(), Instant::now());
     let (spool, _writer) = opened.map_err(|error| told(&error))?;
-    let folder = settings.dead_letter_directory.clone();
-    let letters = DeadLetters::open(&folder, settings.spool.sync != Sync::Never)
-        .with_context(|| format!("the dead letters in {} cannot be opened", folder.display()))?;
-    let first = spool.held().first().map_or(spool.opened(), |span| Position { epoch: span.epoch, offset: span.start });
     let shared = Arc::new(Shared::new(settings, Arc::clone(&spool))?);
-    let (current, _) = shared.settings();
-    let batcher = Batcher::new(&spool, letters, Arc::clone(&shared.counters), &current, first);
-    let pusher = LanePusher::new(Arc::clone(&shared), batcher, first);
-    let pushing = std::thread::Builder::new().name("pusher".into()).spawn(move || pusher.run())?;
+    let spawn = |pusher: LanePusher| std::thread::Builder::new().name(pusher.thread_name()).spawn(move || pusher.run());
+    let pushing = pusher::all(&shared)?.into_iter().map(spawn).collect::<Result<Vec<_>, _>>()?;
     let outcome = loop {
         let health = shared.health();
         if health.connected && spool.acked().is_some_and(|acked| acked >= last) {
@@ -113,12 +106,14 @@ fn stream(settings: Settings, last: Position) -> anyhow::Result<u64> {
         if health.stopped {
             break Err(anyhow::anyhow!("{}", health.last_error));
         }
-        if pushing.is_finished() {
+        if pushing.iter().any(JoinHandle::is_finished) {
             break Err(anyhow::anyhow!("the thread that pushes has ended"));
         }
         std::thread::sleep(LOOK);
     };
     shared.stop();
-    anyhow::ensure!(pushing.join().is_ok(), "the thread that pushes has panicked");
+    for pusher in pushing {
+        anyhow::ensure!(pusher.join().is_ok(), "a thread that pushes has panicked");
+    }
     outcome
 }

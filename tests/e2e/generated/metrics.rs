@@ -3,12 +3,20 @@
 use std::fmt::Write as _;
 
 use delivery::counters::BUCKETS;
-use fifo_bridge::metrics::{HISTOGRAM, METRICS, Metric};
+use fifo_bridge::metrics::{HISTOGRAM, LANE_METRICS, METRICS, Metric};
 
 /// The name that Prometheus reads.
 pub fn name(metric: &Metric) -> String {
     let end = if metric.counter { "_total" } else { "" };
     format!("fifo_bridge_{}{end}", metric.word)
+}
+
+/// The names of what is shown of each of several lanes.
+pub fn lane_names() -> impl Iterator<Item = String> {
+    LANE_METRICS.iter().map(|metric| {
+        let end = if metric.counter { "_total" } else { "" };
+        format!("fifo_bridge_{}{end}", metric.word)
+    })
 }
 
 /// The histogram's name, without what Prometheus puts behind it.
@@ -23,11 +31,15 @@ pub const STATUS: &[(&str, &str)] = &[
     ("uptime_seconds", "seconds since it started; all counters begin there"),
     ("fifo", "path of the pipe"),
     ("redis", "where Redis is, without the login"),
-    ("key", "the list"),
-    ("cursor_key", "the key of the cursor"),
+    ("key", "the list, or with several lanes what their names begin with"),
+    ("cursor_key", "the key of the cursor; with several lanes each has its own"),
+    (
+        "lanes",
+        "for each lane: `list`, `cursor_key`, `connected`, `stopped`, `last_error`, `acked`, `unpushed_bytes`, `pushed`, `list_length`",
+    ),
     ("spool", "folder of the spool"),
-    ("connected", "true while Redis takes pushes"),
-    ("stopped", "true when a person is needed: nothing is pushed until SIGHUP or a restart"),
+    ("connected", "true while Redis takes the pushes of all lanes"),
+    ("stopped", "true when a person is needed: nothing is pushed, or not to all lanes, until SIGHUP or a restart"),
     ("held_back_reason", "why records are held back although Redis answers, empty if they are not"),
     ("last_error", "the last trouble, empty if there was none"),
     ("last_error_time", "when it came, in seconds since 1970"),
@@ -76,6 +88,12 @@ pub fn markdown() -> String {
         histogram(),
         bounds.join(", ")
     );
+    out.push_str(LANES);
+    out.push_str("| Prometheus | type | meaning |\n|---|---|---|\n");
+    for (metric, name) in LANE_METRICS.iter().zip(lane_names()) {
+        let kind = if metric.counter { "counter" } else { "gauge" };
+        let _ = writeln!(out, "| `{name}{{list=\"...\"}}` | {kind} | {} |", metric.help);
+    }
     out.push_str(BALANCE);
     out.push_str("| key | meaning |\n|---|---|\n");
     for (key, meaning) in STATUS {
@@ -99,6 +117,14 @@ scrape_configs:
     static_configs:
       - targets: [\"127.0.0.1:9746\"]
 ```
+
+";
+
+const LANES: &str = "
+## Lanes
+
+With `queue.lanes` above 1 the numbers above are those of all lanes together: `list_length` is the sum, `connected` is 1 if all are, and `oldest_unpushed_seconds`
+and the status' `acked` and `unpushed_bytes` tell of the lane that is furthest behind. Of each lane there are, in the status under `lanes` and here with its list as the label:
 
 ";
 

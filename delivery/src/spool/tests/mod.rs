@@ -1,6 +1,7 @@
 //! What the spool promises, tried.
 
 mod files;
+mod lanes;
 mod limits;
 mod model;
 mod power;

@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
 mod burst;
+mod lanes;
 mod peers;
 mod steady;
 mod throughput;
@@ -28,6 +29,9 @@ fn main() {
     println!(
         "records of 100 bytes, unix socket, one pipe of 1 MiB; {records} records, {runs} runs in turn; median [low-high]\n"
     );
+    if words.iter().any(|word| word == "--lanes") {
+        return lanes::table(records, runs, number("--batch", 25));
+    }
     if !words.iter().any(|word| word == "--no-table") {
         table(records, runs, 25, &[1, 4, 16]);
         table(records, runs, 250, &[4]);
