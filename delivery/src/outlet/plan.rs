@@ -289,8 +289,8 @@ mod tests {
         (plan.chunks[0].state, plan.chunks[1].state) = (State::Settled, State::Refused);
         plan.hold_back();
         let states: Vec<State> = plan.chunks.iter().map(|chunk| chunk.state).collect();
-        use State::{Open, Refused, Settled};
-        assert_eq!(states, [Settled, Refused, Refused, Open, Open, Open]);
+        assert_eq!(states[..3], [State::Settled, State::Refused, State::Refused]);
+        assert_eq!(states[3..], [State::Open; 3]);
     }
 
     #[test]
