@@ -28,12 +28,14 @@ fn needed(rule: &[String]) -> impl Iterator<Item = &String> {
     rule.iter().filter(|word| word.starts_with(['~', '+']))
 }
 
-/// The user has exactly this rule, and everybody has to log in anew.
+/// The user has exactly this rule, and everybody has to log in anew, in one step: taking MULTI away from a connection that works is
+/// a hole that `docs/DELIVERY.md` names.
 fn set(redis: &Redis, rule: &[String], lacking: &str) {
     let words = ["ACL", "SETUSER", "bridge", "reset"].into_iter();
     let words: Vec<&str> = words.chain(rule.iter().map(String::as_str).filter(|word| *word != lacking)).collect();
-    redis.cmd(&words);
-    kill_clients(redis);
+    let mut step = redis::pipe();
+    step.atomic().cmd(words[0]).arg(&words[1..]).cmd("CLIENT").arg(&["KILL", "TYPE", "normal", "SKIPME", "yes"]);
+    step.query::<redis::Value>(&mut redis.connect().expect("a connection")).expect("a new rule");
 }
 
 fn kill_clients(redis: &Redis) {
@@ -96,7 +98,8 @@ fn least_rule(door: &Door) {
     }
     assert!(rig.flow(500, PATIENCE), "{}", log(&rig));
     assert_eq!(said(&rig, "NOPERM"), Vec::<String>::new());
-    for word in needed(&rule) {
+    // These doors read a cursor only when an answer was lost.
+    for word in needed(&rule).filter(|word| *word != "+get") {
         let before = said(&rig, "NOPERM").len();
         set(&rig.redis, &rule, word);
         until(&format!("a line about {word} by {}", door.name), PATIENCE, || {
