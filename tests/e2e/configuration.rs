@@ -34,7 +34,7 @@ const MISTAKES: &[(&str, usize, &str)] = &[
         "[redis]\npasswort = \"x\"",
         2,
         "redis.passwort: unknown field `passwort`, expected one of `server`, `port`, `user`, `password`, `password-file`, \
-         `db`, `connect-timeout-ms`, `timeout-ms`",
+         `db`, `connect-timeout-ms`, `timeout-ms`, `cluster`, `shard`, `tls`",
     ),
     (
         "\n\n[redsi]\nport = 1",
@@ -245,8 +245,8 @@ fn a_mistake_on_the_command_line_names_its_key() {
     for (words, expected) in [
         (
             vec!["--set", "queue.nope=1"],
-            "queue.nope: is no setting; there are queue.key, queue.push, queue.in-flight, queue.producer, \
-             queue.on-lost-cursor, queue.on-refused",
+            "queue.nope: is no setting; there are queue.key, queue.push, queue.lanes, queue.lane-field, queue.in-flight, queue.producer, \
+             queue.on-lost-cursor, queue.on-refused, queue.max-length",
         ),
         (vec!["--set", "nope.x=1"], "nope.x: is no setting; see fifo-bridge.toml(5)"),
         (
@@ -352,14 +352,19 @@ password-file = ""
 db = 0
 connect-timeout-ms = 1000
 timeout-ms = 5000
+cluster = false
+shard = false
 
 [queue]
 key = "rsyslog"
 push = "right"
+lanes = 1
+lane-field = ""
 in-flight = 4
 producer = ""
 on-lost-cursor = "resume"
 on-refused = "hold"
+max-length = 0
 
 [batch]
 records-max = 25
@@ -582,8 +587,8 @@ fn a_bad_file_is_not_reloaded_and_nothing_changes() {
         ("[queue]\nin-flight = 0\n", "2: queue.in-flight: 0 is not allowed; 1 to 64"),
         (
             "[queue]\nkye = \"x\"\n",
-            "2: queue.kye: unknown field `kye`, expected one of `key`, `push`, `in-flight`, `producer`, \
-         `on-lost-cursor`, `on-refused`",
+            "2: queue.kye: unknown field `kye`, expected one of `key`, `push`, `lanes`, `lane-field`, `in-flight`, `producer`, \
+         `on-lost-cursor`, `on-refused`, `max-length`",
         ),
     ]
     .into_iter()

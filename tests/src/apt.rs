@@ -99,7 +99,8 @@ impl Fetch {
     fn needs(&self, package: &str, packages: &[&str]) -> Result<Vec<String>, String> {
         let said = self.apt(&["install", "--simulate", "--no-install-recommends", package])?;
         let names = said.lines().filter_map(|line| line.strip_prefix("Inst ")?.split(' ').next());
-        let wanted = |name: &&str| packages.contains(name) || name.starts_with("lib") || name.starts_with("zlib");
+        let is_library = |name: &str| ["lib", "zlib", "lua-"].iter().any(|start| name.starts_with(start));
+        let wanted = |name: &&str| packages.contains(name) || is_library(name);
         Ok(names.filter(wanted).map(str::to_owned).collect())
     }
 

@@ -112,7 +112,7 @@ fn the_rehearsal_changes_nothing() {
 #[test]
 fn a_renamed_command_is_told_at_the_rehearsal() {
     for gone in ["MULTI", "EXEC", "EVAL", "LTRIM"] {
-        let server = Server::start(&["--rename-command", gone, "\"\""]);
+        let server = Server::start(&["--rename-command", gone, "no-longer-called-so"]);
         let trouble = server.link().rehearse(&names()).expect_err(gone);
         assert_eq!(trouble.disposition(), Disposition::RetryLater, "{gone}: {trouble}");
     }

@@ -98,7 +98,7 @@ impl LanePusher {
         let names = settings.lanes[number].clone();
         let endpoint = settings.endpoint.for_lane(number).for_list(&names.list);
         let lane = Lane::new(at, settings.file.queue.in_flight);
-        let gate = Gate::new(&settings, 0, &names.list);
+        let gate = Gate::new(&settings, number, &names.list);
         Self {
             shared,
             settings,
