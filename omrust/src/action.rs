@@ -47,10 +47,11 @@ impl Action {
             max_length: settings.max_length,
             ..OutletConfig::default()
         };
-        let (server, timeout) = (settings.server.clone(), settings.timeout);
+        let server = settings.server.clone();
+        let endpoint = server.endpoint(settings.timeout).map_err(|why| format!("server {why}"))?;
         let login = Box::new(move || {
             before_connect();
-            server.endpoint(timeout)
+            server.login(&endpoint)
         });
         let outlet = Outlet::new(config, login).map_err(|error| error.to_string())?;
         Ok(Self { settings, route, outlet, stopping: AtomicBool::new(false) })
@@ -112,6 +113,8 @@ impl Action {
         let named = |key: &Key| matches!(key, Key::Template { .. });
         let overlap = ours.key == settings.key || named(&ours.key) || named(&settings.key);
         let same_server = ours.server.addresses == settings.server.addresses
+            && ours.server.sentinel.as_ref().map(|sentinel| &sentinel.master)
+                == settings.server.sentinel.as_ref().map(|sentinel| &sentinel.master)
             && (ours.server.port, ours.server.db) == (settings.server.port, settings.server.db);
         (overlap && same_server && ours.producer == settings.producer).then(|| {
             format!(

@@ -13,6 +13,11 @@ pub struct Redis {
     pub password: String,
     pub password_file: String,
     pub db: u32,
+    pub sentinel_master: String,
+    pub sentinel_user: String,
+    pub sentinel_password: String,
+    pub sentinel_password_file: String,
+    pub ack: String,
     pub connect_timeout_ms: u64,
     pub timeout_ms: u64,
 }
@@ -26,6 +31,11 @@ impl Default for Redis {
             password: String::new(),
             password_file: String::new(),
             db: 0,
+            sentinel_master: String::new(),
+            sentinel_user: String::new(),
+            sentinel_password: String::new(),
+            sentinel_password_file: String::new(),
+            ack: "memory".into(),
             connect_timeout_ms: 1000,
             timeout_ms: 5000,
         }

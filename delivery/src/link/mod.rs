@@ -2,8 +2,10 @@
 //!
 //! The socket is our own: [`crate::wire`] says why.
 
+mod ack;
 pub mod cluster;
 mod endpoint;
+mod sentinel;
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -13,6 +15,7 @@ use crate::error::Trouble;
 use crate::push::{self, Names, NotAReply, Reply};
 use crate::wire::{Broken, Patience, Wire};
 
+pub use self::ack::{Ack, Unconfirmed};
 pub use self::endpoint::{Address, Endpoint, Topology};
 
 /// A connection that is logged in.
@@ -21,6 +24,10 @@ pub struct Link {
     timeout: Duration,
     /// In a cluster: the node it is connected to, and who is to hear what that says.
     route: Option<Box<(Endpoint, Route)>>,
+    /// When a push counts.
+    ack: Ack,
+    /// With Sentinel: whether this is still the master.
+    watch: Option<Box<sentinel::Watch>>,
 }
 
 impl Link {
@@ -36,6 +43,9 @@ impl Link {
 
     /// Connects and logs in while `patience` lasts.
     fn connect_within(endpoint: &Endpoint, patience: Patience<'_>) -> Result<Self, Trouble> {
+        if let Some(sentinels) = endpoint.sentinels() {
+            return sentinel::connect(endpoint, sentinels, patience);
+        }
         let Some(route) = endpoint.route() else { return Self::connect_to(endpoint, patience) };
         let node = route.find(endpoint, patience)?;
         match Self::connect_to(&node, patience) {
@@ -47,18 +57,20 @@ impl Link {
         }
     }
 
+    /// Connects to one server and logs in.
     fn connect_to(server: &Endpoint, patience: Patience<'_>) -> Result<Self, Trouble> {
         let wire = server.wire(patience).map_err(|error| away(&error))?;
-        let mut link = Self { wire, timeout: server.timeout, route: None };
+        let mut link = Self { wire, timeout: server.timeout, route: None, ack: server.ack, watch: None };
         for command in server.login() {
             link.ask_within(&command.iter().map(String::as_str).collect::<Vec<_>>(), patience)?;
         }
+        link.probe_wait(patience)?;
         Ok(link)
     }
 
     /// False if redis has closed the connection. Asks nobody.
     pub fn is_alive(&self) -> bool {
-        self.wire.is_alive()
+        self.wire.is_alive() && !self.watch.as_ref().is_some_and(|watch| watch.has_moved())
     }
 
     /// Sends packed commands, within the endpoint's time.
@@ -68,6 +80,9 @@ impl Link {
 
     /// Sends packed commands while `patience` lasts. After an error the connection is of no more use.
     pub fn send_within(&mut self, packed: &[u8], patience: Patience<'_>) -> Result<(), Trouble> {
+        if let Some(watch) = &mut self.watch {
+            watch.still_right(patience)?;
+        }
         self.wire.send(packed, patience).map_err(|error| away(&error))
     }
 
@@ -78,6 +93,10 @@ impl Link {
 
     /// Waits for the next reply while `patience` lasts. After an error the connection is of no more use.
     pub fn receive_within(&mut self, patience: Patience<'_>) -> Result<Reply, Trouble> {
+        // Nothing was sent, and nothing will come.
+        if self.watch.as_ref().is_some_and(|watch| watch.has_moved()) {
+            return Err(Trouble::Away { text: "the master is another by now".into() });
+        }
         let reply = self.wire.receive(patience).map_err(|broken| match broken {
             Broken::Io(error) => away(&error),
             Broken::NotAReply(NotAReply(bytes)) => {

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use delivery::lane::Lane;
+use delivery::link::Unconfirmed;
 use delivery::position::Position;
 use delivery::push::Names;
 use delivery::resume::Lost;
@@ -44,6 +45,8 @@ pub struct LanePusher {
     lane: Lane,
     /// Records of the batches under way, for the number of replies to each.
     under_way: VecDeque<usize>,
+    /// Those that were answered and have to be confirmed, with the length of the list.
+    unconfirmed: Unconfirmed<(usize, u64)>,
     /// Packed commands that were not sent yet.
     out: Vec<u8>,
     /// A batch whose commands are the last in `out`, while the lane has no room for it.
@@ -84,6 +87,7 @@ impl LanePusher {
             batcher,
             lane,
             under_way: VecDeque::new(),
+            unconfirmed: Unconfirmed::default(),
             out: Vec::new(),
             staged: None,
             gate,

@@ -4,14 +4,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use delivery::limits::PRODUCER_BYTES_MAX;
-use delivery::link::Endpoint;
+use delivery::link::Ack;
 use delivery::outlet::OnRefused;
 use delivery::push::{Names, Side};
 use delivery::spool::Sync;
 
 use super::table::{NOTHING, PARAMETERS, Role};
 use super::values::wrong;
-use super::{Key, Secret, Secrets, Server, Settings, SpoolSettings, Values};
+use super::{Key, Secret, Secrets, Sentinel, Server, Settings, SpoolSettings, Values};
 
 /// What a worker's number adds to the producer's name, at most.
 const SLOT_BYTES: usize = ":65535".len();
@@ -106,12 +106,37 @@ fn server(values: &Values, errors: &mut Vec<String>) -> Server {
         user: values.text("serveruser", errors).unwrap_or_default(),
         password: Secret(values.text("serverpassword", errors).unwrap_or_default()),
         password_file: values.text("serverpassword.file", errors).map(PathBuf::from),
+        ack: ack(values, errors),
+        sentinel: sentinel(values, errors),
         connect_timeout: milliseconds(values, "connecttimeout", 1_000, errors),
     };
-    if let Err(why) = Endpoint::parse(server.address(), server.connect_timeout, server.connect_timeout) {
+    if let Err(why) = server.endpoint(server.connect_timeout) {
         errors.push(wrong(name, &why));
     }
     server
+}
+
+fn ack(values: &Values, errors: &mut Vec<String>) -> Ack {
+    let Some(text) = values.text("ack", errors) else { return Ack::Memory };
+    text.parse().unwrap_or_else(|_| {
+        errors.push(wrong("ack", &format!("is {text:?}")));
+        Ack::Memory
+    })
+}
+
+fn sentinel(values: &Values, errors: &mut Vec<String>) -> Option<Sentinel> {
+    contradict(values, "sentinel.password", "sentinel.password.file", errors);
+    for name in ["sentinel.user", "sentinel.password", "sentinel.password.file"] {
+        if values.has(name) && !values.has("sentinel.master") {
+            errors.push(wrong(name, "is of no use without sentinel.master"));
+        }
+    }
+    Some(Sentinel {
+        master: values.text("sentinel.master", errors)?,
+        user: values.text("sentinel.user", errors).unwrap_or_default(),
+        password: Secret(values.text("sentinel.password", errors).unwrap_or_default()),
+        password_file: values.text("sentinel.password.file", errors).map(PathBuf::from),
+    })
 }
 
 fn side(values: &Values, remarks: &mut Vec<String>, errors: &mut Vec<String>) -> Side {
@@ -248,6 +273,7 @@ mod tests {
             "mode" => "queue",
             "lanes" => "1",
             "maxlength" => "1000",
+            "ack" => "replica:2",
             "spool.maxsize" => "64m",
             "spool.sync" => "interval",
             "onrefused" => "hold",
@@ -259,6 +285,9 @@ mod tests {
                 "key" => given.clear(),
                 "key.prefix" => given.push(("dynakey", "on")),
                 "lane.template" => given.push(("lanes", "4")),
+                "sentinel.user" | "sentinel.password" | "sentinel.password.file" => {
+                    given.push(("sentinel.master", "m"))
+                }
                 "spool.maxsize" | "spool.delay" | "spool.sync" => given.push(("spool.directory", "/s")),
                 _ => {}
             }
@@ -299,11 +328,14 @@ mod tests {
             ("deadletter", "relative"),
             ("onrefused", "drop"),
             ("maxlength", "-5"),
-            ("ack", "aof"),
+            ("ack", "replica:0"),
             ("expiration", "5"),
             ("stream.del", "off"),
             ("tls", "on"),
-            ("sentinel.master", "m"),
+            ("sentinel.master", ""),
+            ("sentinel.user", "u"),
+            ("sentinel.password", "p"),
+            ("sentinel.password.file", "/p"),
             ("cluster", "on"),
         ];
         for (name, text) in bad {
