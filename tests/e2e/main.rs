@@ -34,6 +34,7 @@ mod records;
 mod redis_faults;
 mod redis_states;
 mod rsyslog_conf;
+mod sentinel;
 mod splice;
 mod spool_command;
 mod spool_folder;

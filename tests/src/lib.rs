@@ -26,5 +26,6 @@ pub mod redis;
 pub mod relp;
 pub mod rsyslog;
 pub mod sender;
+pub mod sentinel;
 pub mod stage;
 pub mod tcp;
