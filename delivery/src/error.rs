@@ -21,6 +21,13 @@ pub enum Trouble {
         /// What the system said.
         text: String,
     },
+    /// There is no connection, for there is no trust: TLS was not agreed upon, or what it takes is not there. Nothing was sent.
+    Insecure {
+        /// Stays the same while the reason does.
+        class: &'static str,
+        /// What is wrong, where, and what to do.
+        text: String,
+    },
     /// Redis answered with an error. Nothing of the push was kept.
     Answered {
         /// The first word of the answer, `OOM` for example.
@@ -83,7 +90,7 @@ impl Trouble {
     /// What the caller has to do.
     pub fn disposition(&self) -> Disposition {
         match self {
-            Self::Away { .. } | Self::Unconfirmed { .. } => Disposition::RetryLater,
+            Self::Away { .. } | Self::Insecure { .. } | Self::Unconfirmed { .. } => Disposition::RetryLater,
             Self::Answered { code, connecting, .. } => {
                 if *connecting || LATER.contains(&code.as_str()) {
                     Disposition::RetryLater
@@ -107,6 +114,7 @@ impl Trouble {
         match self {
             Self::Away { .. } => "away",
             Self::Unconfirmed { .. } => "unconfirmed",
+            Self::Insecure { class, .. } => class,
             Self::Answered { code, .. } => code,
             Self::Confused { .. } => "confused",
         }
@@ -116,7 +124,7 @@ impl Trouble {
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Away { text } | Self::Unconfirmed { text } => write!(f, "{text}"),
+            Self::Away { text } | Self::Insecure { text, .. } | Self::Unconfirmed { text } => write!(f, "{text}"),
             Self::Answered { code, text, .. } if text.is_empty() => write!(f, "redis answered {code}"),
             Self::Answered { code, text, .. } => write!(f, "redis answered {code} {text}"),
             Self::Confused { text } => write!(f, "redis gave an answer that makes no sense here: {text}"),

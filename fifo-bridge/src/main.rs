@@ -133,6 +133,10 @@ fn with_settings(source: &Source, then: impl FnOnce(Settings) -> ExitCode) -> Ex
 }
 
 fn checked(settings: &Settings, no_connect: bool) -> ExitCode {
+    if let Err(error) = settings.endpoint.check_files() {
+        logger::complain(&format!("TLS to redis: {error}"));
+        return ExitCode::from(BAD_CONFIGURATION);
+    }
     println!("the configuration is good");
     if no_connect {
         return ExitCode::SUCCESS;

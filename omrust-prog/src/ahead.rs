@@ -19,17 +19,9 @@ use crate::held::Section;
 /// How often a wait looks up.
 const SLICE: Duration = Duration::from_millis(10);
 
-/// Records of a part, at most.
-const PART_RECORDS: usize = 512;
-/// Records that are left for the commit if as many come as the last time: so few that it is quick, so many that the thread has done its part
-/// when they have come.
-const TAIL_RECORDS: usize = 48;
-
-/// True if the `current` records that have come together, the last of the `turn` of this transaction, are a part. `expected` is how many the last
-/// transaction had.
-pub(crate) fn is_due(current: usize, turn: usize, expected: usize) -> bool {
-    current >= PART_RECORDS || (current >= TAIL_RECORDS && turn + TAIL_RECORDS == expected)
-}
+/// Records of a part. With 128 and with 512 transactions took longer, and so they did when the last part was handed over a little before
+/// its end: the commit then waits for two pushes, one after the other.
+pub(crate) const PART_RECORDS: usize = 256;
 
 /// What the thread is handed, and what it has said.
 pub(crate) struct Ahead {
@@ -161,29 +153,6 @@ mod tests {
             }
         }
         back(ahead)
-    }
-
-    /// The parts of a transaction of `records`; the last one is what the commit has left.
-    fn parts(records: usize, expected: usize) -> Vec<usize> {
-        let (mut parts, mut current) = (Vec::new(), 0);
-        for turn in 1..=records {
-            current += 1;
-            if is_due(current, turn, expected) {
-                parts.push(std::mem::take(&mut current));
-            }
-        }
-        [parts, vec![current]].concat()
-    }
-
-    #[test]
-    fn the_commit_has_little_left_if_as_many_come_as_the_last_time() {
-        assert_eq!(parts(1024, 0), [512, 512, 0]);
-        assert_eq!(parts(1024, 1024), [512, 464, 48]);
-        assert_eq!(parts(1024, 1030), [512, 470, 42]);
-        assert_eq!(parts(540, 540), [492, 48]);
-        // Small ones are not worth the thread.
-        assert_eq!(parts(60, 60), [60]);
-        assert_eq!(parts(96, 96), [48, 48]);
     }
 
     #[test]

@@ -41,6 +41,9 @@ pub struct Cli {
     /// Print the effective settings, secrets masked
     #[arg(long, conflicts_with = "check")]
     pub print_config: bool,
+    /// Print the names of the lists that so many lanes of queue.key have, one a line; in a cluster with redis.cluster
+    #[arg(long, value_name = "LANES", conflicts_with_all = ["check", "print_config"], value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub lists: Option<u32>,
 }
 
 /// The file that is read when none is named.

@@ -28,6 +28,9 @@ fn main() -> ExitCode {
         print!("{}", settings.masked());
         return ExitCode::SUCCESS;
     }
+    if let Some(lanes) = cli.lists {
+        return lists(&settings, lanes);
+    }
     if cli.check {
         return checked(&settings, cli.no_connect);
     }
@@ -41,7 +44,24 @@ fn main() -> ExitCode {
     }
 }
 
+fn lists(settings: &Settings, lanes: u32) -> ExitCode {
+    match delivery::lists::lists(settings.endpoint.topology(), &settings.list, lanes) {
+        Ok(lists) => {
+            println!("{}", lists.join("\n"));
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            logger::complain(&format!("queue.key {why}"));
+            ExitCode::from(BAD_CONFIGURATION)
+        }
+    }
+}
+
 fn checked(settings: &Settings, no_connect: bool) -> ExitCode {
+    if let Err(error) = settings.endpoint.check_files() {
+        logger::complain(&format!("TLS to redis: {error}"));
+        return ExitCode::from(BAD_CONFIGURATION);
+    }
     println!("the configuration is good");
     if no_connect {
         return ExitCode::SUCCESS;

@@ -13,7 +13,7 @@ use delivery::counters::{Counters, add};
 use delivery::outlet::{Health, Outcome, Outlet, OutletError, Worker};
 use delivery::position::{Epoch, Position};
 
-use crate::ahead::{Ahead, is_due};
+use crate::ahead::{Ahead, PART_RECORDS};
 use crate::fault::{self, Place};
 use crate::held::{Records, Section};
 use crate::intake::Left;
@@ -50,8 +50,6 @@ pub struct Session {
     next: u64,
     /// Records that were handed in since the last answer, those told apart included.
     turn: usize,
-    /// The same of the last turn that was answered OK: mostly as many come again.
-    expected: usize,
     /// Those among them that were accepted as new.
     fresh: usize,
     /// All of it is safe; the host may not know yet.
@@ -105,7 +103,6 @@ impl Session {
             epoch,
             next: 0,
             turn: 0,
-            expected: 0,
             fresh: 0,
             safe: false,
             noted,
@@ -186,7 +183,7 @@ impl Session {
         fault::pass(Place::AfterNote);
         self.next += 1;
         self.noted += 1;
-        if is_due(self.current.len(), self.turn, self.expected) {
+        if self.current.len() >= PART_RECORDS {
             self.begin_early();
         }
     }
@@ -258,7 +255,6 @@ impl Session {
     pub fn answered(&mut self, safe: bool) {
         if safe {
             self.recall.answered(self.turn);
-            self.expected = self.turn;
             if self.recall.is_empty()
                 && let Some(seat) = &mut self.seat
             {

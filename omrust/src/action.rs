@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use delivery::counters::Counters;
 use delivery::journal::{JournalConfig, SEGMENT_BYTES};
-use delivery::outlet::{Outlet, OutletConfig, Worker};
+use delivery::link::Topology;
+use delivery::outlet::{Fan, FanWorker, NodeLogin, OutletConfig};
 
 use crate::messages::Route;
 use crate::settings::{Key, Settings};
@@ -15,7 +16,7 @@ use crate::settings::{Key, Settings};
 pub struct Action {
     settings: Settings,
     route: Route,
-    outlet: Arc<Outlet>,
+    outlet: Arc<Fan>,
     stopping: AtomicBool,
 }
 
@@ -47,13 +48,14 @@ impl Action {
             max_length: settings.max_length,
             ..OutletConfig::default()
         };
-        let server = settings.server.clone();
-        let endpoint = server.endpoint(settings.timeout).map_err(|why| format!("server {why}"))?;
-        let login = Box::new(move || {
-            before_connect();
-            server.login(&endpoint)
-        });
-        let outlet = Outlet::new(config, login).map_err(|error| error.to_string())?;
+        let lists = settings.lists()?;
+        let outlet = match settings.server.topology() {
+            Topology::Cluster | Topology::Shards if settings.lanes > 1 => {
+                Fan::several(&config, &lists, &login(&settings, before_connect)?)
+            }
+            _ => Fan::single(config, login(&settings, before_connect)?),
+        };
+        let outlet = outlet.map_err(|error| error.to_string())?;
         Ok(Self { settings, route, outlet, stopping: AtomicBool::new(false) })
     }
 
@@ -80,7 +82,7 @@ impl Action {
     }
 
     /// A worker of its own for one of rsyslog's threads.
-    pub fn worker(&self) -> Worker {
+    pub fn worker(&self) -> FanWorker {
         self.outlet.worker()
     }
 
@@ -123,4 +125,14 @@ impl Action {
             )
         })
     }
+}
+
+/// How the server of each lane is reached.
+fn login(settings: &Settings, before_connect: fn()) -> Result<NodeLogin, String> {
+    let endpoint = settings.server.endpoint(settings.timeout).map_err(|why| format!("server {why}"))?;
+    let server = settings.server.clone();
+    Ok(Arc::new(move |lane| {
+        before_connect();
+        Ok(server.login(&endpoint)?.for_lane(lane))
+    }))
 }

@@ -22,19 +22,7 @@ pub fn names(keys: &[Key]) -> Vec<String> {
 
 /// The names of what a file takes, sorted: those that its defaults have.
 pub fn taken(defaults: &impl serde::Serialize) -> Vec<String> {
-    let mut names = Vec::new();
-    within("", &toml::Table::try_from(defaults).unwrap_or_default(), &mut names);
-    names.sort();
-    names
-}
-
-fn within(prefix: &str, table: &toml::Table, names: &mut Vec<String>) {
-    for (name, value) in table {
-        match value {
-            toml::Value::Table(inner) => within(&format!("{prefix}{name}."), inner, names),
-            _ => names.push(format!("{prefix}{name}")),
-        }
-    }
+    crate::dotted::names(&toml::Table::try_from(defaults).unwrap_or_default())
 }
 
 /// Makes one.

@@ -6,6 +6,7 @@
 
 pub mod check;
 pub mod checks;
+pub mod dotted;
 pub mod flags;
 pub mod key;
 pub mod mask;

@@ -20,6 +20,19 @@ pub struct Redis {
     pub ack: String,
     pub connect_timeout_ms: u64,
     pub timeout_ms: u64,
+    pub cluster: bool,
+    pub shard: bool,
+    pub tls: Tls,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default, expecting = "a table with enabled, ca-cert, ...")]
+pub struct Tls {
+    pub enabled: bool,
+    pub ca_cert: String,
+    pub cert: String,
+    pub key: String,
+    pub server_name: String,
 }
 
 impl Default for Redis {
@@ -38,6 +51,9 @@ impl Default for Redis {
             ack: "memory".into(),
             connect_timeout_ms: 1000,
             timeout_ms: 5000,
+            cluster: false,
+            shard: false,
+            tls: Tls::default(),
         }
     }
 }

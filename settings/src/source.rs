@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::checks::Invalid;
+use crate::dotted;
 use crate::key::Key;
 
 /// Keys whose values are never repeated. An URL of redis may be put where the section belongs.
@@ -119,9 +120,8 @@ impl Door {
         if !self.keys.iter().any(|known| known.name == key) {
             return Err(unknown());
         }
-        let (section, name) = key.split_once('.').ok_or_else(unknown)?;
         let defaults = toml::Table::try_from(F::default()).map_err(|_| unknown())?;
-        let default = defaults.get(section).and_then(|section| section.get(name)).ok_or_else(unknown)?;
+        let default = dotted::get(&defaults, key).ok_or_else(unknown)?;
         let wrong = |what: &str| ConfigError::Value {
             key: key.to_owned(),
             why: format!("{value:?} is not {what}; allowed: {}", self.allowed(key)),
@@ -131,9 +131,7 @@ impl Door {
             toml::Value::Boolean(_) => toml::Value::Boolean(value.trim().parse().map_err(|_| wrong("true or false"))?),
             _ => toml::Value::String(value.to_owned()),
         };
-        let section = table.entry(section).or_insert_with(|| toml::Table::new().into());
-        section.as_table_mut().ok_or_else(unknown)?.insert(name.to_owned(), value);
-        Ok(())
+        dotted::put(table, key, value).ok_or_else(unknown)
     }
 
     fn nearest(self, key: &str) -> String {
@@ -202,21 +200,27 @@ fn locate(path: Option<&Path>, text: &str, overrides: &[(String, String)], inval
 /// All `section.key` of the text with the bytes that they cover.
 fn keys_of(text: &str) -> Vec<(String, std::ops::Range<usize>)> {
     let mut keys = Vec::new();
-    let Ok(root) = DeTable::parse(text) else { return keys };
-    for (section, value) in root.get_ref() {
-        let inner: &Spanned<DeValue<'_>> = value;
-        if let DeValue::Table(table) = inner.get_ref() {
-            for (name, value) in table {
-                let span = name.span().start..value.span().end.max(name.span().end);
-                keys.push((format!("{}.{}", section.get_ref(), name.get_ref()), span));
-            }
-        } else {
-            keys.push((section.get_ref().to_string(), section.span().start..value.span().end));
-        }
-    }
-    // Sections last: a key inside of one is the better answer.
-    for (section, value) in root.get_ref() {
-        keys.push((section.get_ref().to_string(), section.span().start..value.span().end.max(section.span().end)));
+    if let Ok(root) = DeTable::parse(text) {
+        keys_in(root.get_ref(), "", &mut keys);
     }
     keys
+}
+
+/// Sections behind what is inside of them: a key is the better answer.
+fn keys_in(table: &DeTable<'_>, prefix: &str, keys: &mut Vec<(String, std::ops::Range<usize>)>) {
+    let (mut sections, mut values) = (Vec::new(), Vec::new());
+    for (name, value) in table {
+        let value: &Spanned<DeValue<'_>> = value;
+        let full = format!("{prefix}{}", name.get_ref());
+        let span = name.span().start..value.span().end.max(name.span().end);
+        match value.get_ref() {
+            DeValue::Table(inner) => {
+                keys_in(inner, &format!("{full}."), keys);
+                sections.push((full, span));
+            }
+            _ => values.push((full, span)),
+        }
+    }
+    keys.append(&mut values);
+    keys.append(&mut sections);
 }

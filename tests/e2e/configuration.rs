@@ -150,7 +150,7 @@ const MISTAKES: &[(&str, usize, &str)] = &[
     (
         "[redis]\nserver = [\"h\", \"i:7000\"]",
         2,
-        "redis.server: names several servers; several are for Sentinel, with the name of its master",
+        "redis.server: names several servers; several are Sentinels, nodes of a Cluster or shards, and the settings say which",
     ),
     (
         "[redis]\nsentinel-master = \"m\"\nserver = [\"h\", \"redis://i:7000/3\"]",
@@ -174,7 +174,11 @@ const MISTAKES: &[(&str, usize, &str)] = &[
         "redis.ack: \"replica:0\" is not allowed; memory, replica:N with N from 1 to 100, or aof",
     ),
     ("[redis]\nserver = []", 2, "redis.server: is empty; give a host, host:port, /path/of/socket or redis:// URL"),
-    ("[redis]\nserver = \"rediss://h\"", 2, "redis.server: asks for TLS, which this version does not have"),
+    (
+        "[redis]\nserver = \"rediss://h/#insecure\"",
+        2,
+        "redis.server: has a # in it; the server's certificate is always checked",
+    ),
     (
         "[redis]\nserver = \"u:s3cr3t-W0rd@h\"",
         2,

@@ -1,6 +1,7 @@
 //! End-to-end tests against real peers.
 
 mod c_interface;
+mod cluster;
 mod configuration;
 mod cursors;
 mod dead_letters;
@@ -11,6 +12,8 @@ mod harness;
 mod high_water;
 mod journal;
 mod kills;
+mod logins;
+mod names;
 mod native_abi;
 mod native_conf;
 mod native_control;
@@ -30,6 +33,7 @@ mod prog_conf;
 mod prog_faults;
 mod prog_kills;
 mod prog_talk;
+mod reconnects;
 mod records;
 mod redis_faults;
 mod redis_states;
@@ -40,5 +44,7 @@ mod spool_command;
 mod spool_folder;
 mod systemd;
 mod tidy;
+mod tls;
+mod tls_faults;
 mod too_large;
 mod workers;

@@ -62,10 +62,35 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("sentinel.user", "u", ""),
     ("sentinel.password", "p", ""),
     ("sentinel.password.file", "/p", ""),
-    ("tls", "on", ""),
-    ("use_tls", "on", ""),
+    ("tls", "perhaps", ""),
+    ("tls.cacert", "/of/no/use", ""),
+    ("tls.mycert", "/without/its/key", "tls=\"on\""),
+    ("tls.myprivkey", "/without/its/certificate", "tls=\"on\""),
+    ("tls.servername", "no name", "tls=\"on\""),
+    ("use_tls", "perhaps", ""),
+    ("ca_cert_bundle", "/of/no/use", ""),
+    ("ca_cert_dir", "/of/no/use", ""),
+    ("client_cert", "/without/its/key", "use_tls=\"on\""),
+    ("client_key", "/without/its/certificate", "use_tls=\"on\""),
+    ("sni", "no name", "use_tls=\"on\""),
     ("cluster", "on", ""),
 ];
+
+/// The files may come, or be mended, before a connection is made: it is said, and not refused.
+#[test]
+fn files_of_tls_that_cannot_be_used_are_told() {
+    let scene = Scene::new();
+    let empty = scene.write("empty.pem", "nothing\n").display().to_string();
+    for (words, why) in [
+        ("tls.cacert=\"/nowhere/ca.pem\"".to_owned(), "/nowhere/ca.pem cannot be read"),
+        (format!("tls.cacert=\"{empty}\""), "holds no certificate in PEM form"),
+        (format!("client_cert=\"{empty}\" client_key=\"{empty}\""), "holds no certificate in PEM form"),
+    ] {
+        let (good, said) = checked(&[action(&format!("key=\"k\" tls=\"on\" {words}"))]);
+        assert!(good, "{said}");
+        assert!(said.contains(why), "{why} in {said}");
+    }
+}
 
 #[test]
 fn every_parameter_that_is_wrong_is_told_by_its_name_with_what_is_allowed() {

@@ -1,10 +1,8 @@
 //! omrust-prog is killed -9 in every state of the conversation, by itself at named places and from outside.
 
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
-use e2e::child::Scene;
 use e2e::native::prog::{OMPROG, OMPROG_SHARED, OMPROG_SINGLE};
 use e2e::native::prog_faults;
 use e2e::native::rig::{Plan, Queue};
@@ -19,24 +17,20 @@ fn rounds() -> usize {
     6 * times
 }
 
-/// Each life ends at the so-manieth passage of `place`, until one life can not make the file.
-///
-/// `marks` is the folder of that file.
-fn dies_at(place: Place, spool: bool, marks: &Path) -> Scenario {
+/// Each life ends at the so-manieth passage of `place`.
+fn dies_at(place: Place, spool: bool) -> Scenario {
     let count = match place {
         Place::BeforeReady => 1,
         Place::BeforeSettle | Place::AfterSettle | Place::BeforeOk | Place::AfterOk | Place::AfterBegin => 3,
         Place::BeforeNote | Place::AfterNote | Place::BeforeDefer | Place::AfterDefer => 150,
     };
-    let died = marks.join("died");
-    prog_faults::dies_at(place.name(), count, spool, (place == Place::BeforeReady).then_some(&*died))
+    prog_faults::dies_at(place.name(), count, spool, place == Place::BeforeReady)
 }
 
 #[track_caller]
 fn walk(places: &[Place], spool: bool) {
     for place in places {
-        let marks = Scene::new();
-        dies_at(*place, spool, &marks.folder("marks")).assert_clean(&OMPROG);
+        dies_at(*place, spool).assert_clean(&OMPROG);
     }
 }
 

@@ -129,19 +129,14 @@ impl BridgeConfig {
     /// Sets `section.key`, for example `.set("batch.records-max", 100)`.
     #[must_use]
     pub fn set(mut self, name: &str, value: impl Into<toml::Value>) -> Self {
-        let (section, key) = name.split_once('.').expect("a setting is named section.key");
-        let section = self.table.entry(section).or_insert_with(|| toml::Table::new().into());
-        section.as_table_mut().expect("a section").insert(key.to_owned(), value.into());
+        settings::dotted::put(&mut self.table, name, value.into()).expect("a setting is named section.key");
         self
     }
 
     /// Takes a setting out again, so that the default holds.
     #[must_use]
     pub fn unset(mut self, name: &str) -> Self {
-        let (section, key) = name.split_once('.').expect("a setting is named section.key");
-        if let Some(section) = self.table.get_mut(section).and_then(toml::Value::as_table_mut) {
-            section.remove(key);
-        }
+        settings::dotted::remove(&mut self.table, name);
         self
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use redis::Value;
 
 use crate::child::{PATIENCE, Scene, free_port, until};
-use crate::redis::Redis;
+use crate::redis::{Redis, RedisSetup};
 
 /// Forming a cluster takes a few rounds of gossip on a machine that does other things too.
 const FORMING: Duration = Duration::from_secs(60);
@@ -26,7 +26,16 @@ impl Cluster {
     /// sync it before they answer.
     pub fn start(scene: &Scene, masters: usize, replicas: bool) -> Self {
         let count = if replicas { 2 * masters } else { masters };
-        let nodes = (0..count).map(|number| node(scene, number)).collect();
+        let nodes = (0..count).map(|number| node(scene, number).aof().start()).collect();
+        Self::form(nodes, masters, replicas)
+    }
+
+    /// So many masters, without replicas, that keep nothing on disk: for benchmarks.
+    pub fn without_aof(scene: &Scene, masters: usize) -> Self {
+        Self::form((0..masters).map(|number| node(scene, number).start()).collect(), masters, false)
+    }
+
+    fn form(nodes: Vec<Redis>, masters: usize, replicas: bool) -> Self {
         let cluster = Self { nodes, masters };
         cluster.deal();
         cluster.introduce();
@@ -174,15 +183,15 @@ impl Cluster {
     }
 }
 
-fn node(scene: &Scene, number: usize) -> Redis {
+fn node(scene: &Scene, number: usize) -> RedisSetup {
     Redis::setup(scene)
         .name(&format!("node{number}"))
         .tcp()
-        .aof()
         .cluster(free_port())
         .option("cluster-node-timeout", NODE_TIMEOUT)
         .option("cluster-replica-validity-factor", "0")
-        .start()
+        // A slot that nobody serves is no reason not to serve the others.
+        .option("cluster-require-full-coverage", "no")
 }
 
 fn info(node: &Redis) -> String {

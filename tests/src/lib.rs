@@ -6,6 +6,7 @@
 
 pub mod bridge;
 pub mod cc;
+pub mod certs;
 pub mod child;
 pub mod cluster;
 pub mod consumer;

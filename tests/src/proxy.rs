@@ -23,6 +23,8 @@ pub enum Mode {
     SwallowReplies(Duration),
     /// So many bytes of requests, counted from here on, still reach Redis; then the connection is cut in the middle.
     CutRequest(u64),
+    /// So many bytes of replies, counted from here on, still come back; then the connection is cut in the middle.
+    CutReply(u64),
     /// Each block of replies is held back for so long.
     DelayReplies(Duration),
     /// Connections that exist are cut, new ones are closed at once.
@@ -45,8 +47,25 @@ enum Address {
 
 #[derive(Debug)]
 struct Shared {
-    redis: PathBuf,
+    redis: Behind,
     state: Mutex<State>,
+}
+
+/// What stands behind the proxy.
+#[derive(Debug)]
+enum Behind {
+    Unix(PathBuf),
+    Tcp(u16),
+}
+
+impl Behind {
+    // What is asked of a socket here is the same for both kinds.
+    fn connect(&self) -> io::Result<UnixStream> {
+        match self {
+            Self::Unix(path) => UnixStream::connect(path),
+            Self::Tcp(port) => Ok(UnixStream::from(OwnedFd::from(TcpStream::connect(("127.0.0.1", *port))?))),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -54,7 +73,7 @@ struct State {
     mode: Mode,
     /// The mode goes back to `Pass` when its fault has happened.
     once: bool,
-    /// Request bytes that may still pass, for `CutRequest`.
+    /// Bytes that may still pass, for `CutRequest` and `CutReply`.
     budget: u64,
     stopping: bool,
     connections: u64,
@@ -69,17 +88,25 @@ impl Proxy {
     pub fn start(scene: &Scene, redis: &Path) -> Self {
         let socket = scene.socket("proxy.sock");
         let listener = UnixListener::bind(&socket).expect("cannot listen");
-        Self::run(Address::Unix(socket), redis, move || Ok(listener.accept()?.0))
+        Self::run(Address::Unix(socket), Behind::Unix(redis.into()), move || Ok(listener.accept()?.0))
     }
 
     /// The same on a TCP port of 127.0.0.1, for clients that know nothing else.
     pub fn start_tcp(port: u16, redis: &Path) -> Self {
+        Self::on_port(port, Behind::Unix(redis.into()))
+    }
+
+    /// The same in front of the TCP port `redis` of 127.0.0.1, for what is spoken there: TLS.
+    pub fn between(port: u16, redis: u16) -> Self {
+        Self::on_port(port, Behind::Tcp(redis))
+    }
+
+    fn on_port(port: u16, redis: Behind) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", port)).expect("cannot listen");
-        // What is asked of a socket here is the same for both kinds.
         Self::run(Address::Tcp(port), redis, move || Ok(UnixStream::from(OwnedFd::from(listener.accept()?.0))))
     }
 
-    fn run(address: Address, redis: &Path, next: impl FnMut() -> io::Result<UnixStream> + Send + 'static) -> Self {
+    fn run(address: Address, redis: Behind, next: impl FnMut() -> io::Result<UnixStream> + Send + 'static) -> Self {
         let state = State {
             mode: Mode::Pass,
             once: false,
@@ -90,7 +117,7 @@ impl Proxy {
             faults: 0,
             open: Vec::new(),
         };
-        let shared = Arc::new(Shared { redis: redis.to_path_buf(), state: Mutex::new(state) });
+        let shared = Arc::new(Shared { redis, state: Mutex::new(state) });
         let acceptor = thread::spawn({
             let shared = Arc::clone(&shared);
             move || accept(&shared, next)
@@ -113,7 +140,10 @@ impl Proxy {
 
     /// Changes the mode until its fault has happened once; then everything passes again.
     pub fn once(&self, mode: Mode) {
-        assert!(matches!(mode, Mode::SwallowReplies(_) | Mode::CutRequest(_)), "{mode:?} has no end of its own");
+        assert!(
+            matches!(mode, Mode::SwallowReplies(_) | Mode::CutRequest(_) | Mode::CutReply(_)),
+            "{mode:?} has no end of its own"
+        );
         self.change(mode, true);
     }
 
@@ -121,7 +151,7 @@ impl Proxy {
         let mut state = self.shared.lock();
         (state.mode, state.once) = (mode, once);
         match mode {
-            Mode::CutRequest(bytes) => state.budget = bytes,
+            Mode::CutRequest(bytes) | Mode::CutReply(bytes) => state.budget = bytes,
             Mode::Refuse => state.cut_all(),
             Mode::Pass | Mode::SwallowReplies(_) | Mode::DelayReplies(_) => {}
         }
@@ -207,7 +237,7 @@ fn accept(shared: &Arc<Shared>, mut next: impl FnMut() -> io::Result<UnixStream>
     let mut threads = Vec::new();
     loop {
         let Ok(client) = next() else { continue };
-        let redis = UnixStream::connect(&shared.redis); // may wait, so not under the lock
+        let redis = shared.redis.connect(); // may wait, so not under the lock
         let mut state = shared.lock();
         if state.stopping {
             break;
@@ -326,13 +356,17 @@ fn replies(shared: &Shared, redis: &UnixStream, mut client: &UnixStream) {
         if cut_at.is_some() {
             continue;
         }
-        let mode = {
+        let (mode, pass) = {
             let mut state = shared.lock();
             let mode = state.mode;
-            if matches!(mode, Mode::SwallowReplies(_)) {
+            let pass = if matches!(mode, Mode::CutReply(_)) { (n as u64).min(state.budget) as usize } else { n };
+            if matches!(mode, Mode::CutReply(_)) {
+                state.budget -= pass as u64;
+            }
+            if matches!(mode, Mode::SwallowReplies(_)) || pass < n {
                 state.fault();
             }
-            mode
+            (mode, pass)
         };
         match mode {
             Mode::SwallowReplies(after) => {
@@ -340,9 +374,9 @@ fn replies(shared: &Shared, redis: &UnixStream, mut client: &UnixStream) {
                 continue;
             }
             Mode::DelayReplies(by) => thread::sleep(by),
-            Mode::Pass | Mode::CutRequest(_) | Mode::Refuse => {}
+            Mode::Pass | Mode::CutRequest(_) | Mode::CutReply(_) | Mode::Refuse => {}
         }
-        if client.write_all(&block[..n]).is_err() {
+        if client.write_all(&block[..pass]).is_err() || pass < n {
             return;
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use redis::{ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, RedisError, Value};
 
+use crate::certs::{Authority, Pair};
 use crate::child::{Guarded, PATIENCE, Scene, free_port, until};
 
 /// No answer of a test's own command takes longer.
@@ -20,6 +21,7 @@ pub struct RedisSetup {
     scene: Scene,
     name: String,
     tcp: bool,
+    tls: bool,
     password: Option<String>,
     cluster_port: Option<u16>,
     options: Vec<String>,
@@ -38,6 +40,18 @@ impl RedisSetup {
     pub fn tcp(mut self) -> Self {
         self.tcp = true;
         self
+    }
+
+    /// Speaks TLS on its TCP port, and nothing else there. `ask` wants certificates of its clients. The unix socket is without TLS.
+    #[must_use]
+    pub fn tls(mut self, authority: &Authority, pair: &Pair, ask: bool) -> Self {
+        self.tls = true;
+        let path = |path: &Path| path.to_str().expect("a plain path").to_owned();
+        self.tcp()
+            .option("tls-ca-cert-file", &path(&authority.certificate()))
+            .option("tls-cert-file", &path(&pair.cert))
+            .option("tls-key-file", &path(&pair.key))
+            .option("tls-auth-clients", if ask { "yes" } else { "no" })
     }
 
     /// Survives a kill: append-only file, synced before each answer.
@@ -132,6 +146,7 @@ impl Redis {
             scene: scene.clone(),
             name: "redis".to_owned(),
             tcp: false,
+            tls: false,
             password: None,
             cluster_port: None,
             options: Vec::new(),
@@ -190,9 +205,10 @@ impl Redis {
 
     /// Starts it and does not wait: it may be loading its data.
     pub fn launch(&mut self) {
+        let port = self.port.unwrap_or(0);
+        let port = if self.setup.tls { format!("port 0\ntls-port {port}") } else { format!("port {port}") };
         let mut conf = format!(
-            "port {}\nbind 127.0.0.1\nunixsocket \"{}\"\ndir \"{}\"\nsave \"\"\ndaemonize no\nshutdown-timeout 0\nrepl-diskless-sync-delay 0\n",
-            self.port.unwrap_or(0),
+            "{port}\nbind 127.0.0.1\nunixsocket \"{}\"\ndir \"{}\"\nsave \"\"\ndaemonize no\nshutdown-timeout 0\nrepl-diskless-sync-delay 0\n",
             self.socket.display(),
             self.dir.display(),
         );

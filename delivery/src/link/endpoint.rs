@@ -1,5 +1,6 @@
 //! Where Redis is and how to get in. The only file that names the redis crate: it reads addresses in all their forms.
 
+use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +10,8 @@ use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 use super::ack::Ack;
 use super::cluster::{self, Map, Node, Route};
 use super::sentinel::Sentinels;
+use super::tls::{self, TlsFiles, WrongTls};
+use crate::error::Trouble;
 use crate::wire::{Patience, Wire};
 
 const REDIS_PORT: u16 = 6379;
@@ -28,6 +31,7 @@ pub struct Endpoint {
     beyond: Option<(ConnectionInfo, Sentinels)>,
     /// When a push counts.
     pub(super) ack: Ack,
+    tls: Option<Arc<TlsFiles>>,
     /// How long connecting and logging in may take.
     pub connect_timeout: Duration,
     /// How long one read or write may take.
@@ -54,7 +58,7 @@ pub enum Topology {
 /// What [`Endpoint::parse`] is given.
 #[derive(Debug, Clone)]
 pub struct Address<'a> {
-    /// Each is `host`, `host:port`, `[v6]:port`, `/path/of/socket`, `redis://...`, `redis+unix://...` or `unix://...`.
+    /// Each is `host`, `host:port`, `[v6]:port`, `/path/of/socket`, `redis://...`, `rediss://...`, `redis+unix://...` or `unix://...`.
     pub servers: &'a [String],
     /// The port if a server names none. Sentinels that name none have 26379 if this is 6379.
     pub port: u16,
@@ -79,9 +83,14 @@ impl Endpoint {
             [] => vec![of(&String::new())?],
             servers => servers.iter().map(of).collect::<Result<Vec<_>, _>>()?,
         };
-        if servers.len() > 1 && address.topology == Topology::Direct {
-            return Err("names several servers; several are for Sentinel, with the name of its master".into());
+        let secure = servers.iter().filter(|(_, secure)| *secure).count();
+        if secure > 0 && secure < servers.len() {
+            return Err("writes rediss:// for some servers and not for others; TLS is for all or for none".into());
         }
+        if servers.len() > 1 && address.topology == Topology::Direct {
+            return Err("names several servers; several are Sentinels, nodes of a Cluster or shards, and the settings say which".into());
+        }
+        let servers: Vec<_> = servers.into_iter().map(|(server, _)| server).collect();
         let topology = address.topology;
         if topology == Topology::Cluster && servers.iter().any(|server| server.redis_settings().db() != 0) {
             return Err("asks for a database, and a cluster has database 0 only".into());
@@ -90,7 +99,8 @@ impl Endpoint {
             return Err("names a database, and Sentinels have none".into());
         }
         let (map, ack) = (Arc::default(), Ack::Memory);
-        Ok(Self { servers, topology, map, slot: None, beyond, ack, connect_timeout, timeout })
+        let tls = (secure > 0).then(Arc::default);
+        Ok(Self { servers, topology, map, slot: None, tls, beyond, ack, connect_timeout, timeout })
     }
 
     /// The endpoint of whoever serves this list: in a cluster that node is found at each connect, otherwise it is the same endpoint.
@@ -146,6 +156,26 @@ impl Endpoint {
         }
     }
 
+    /// The same endpoint with TLS. An error if that is not for its addresses.
+    pub fn with_tls(mut self, files: TlsFiles) -> Result<Self, WrongTls> {
+        for server in &self.servers {
+            let ConnectionAddr::Tcp(host, _) = server.addr() else { return Err(WrongTls::Socket) };
+            files.suits(host)?;
+        }
+        self.tls = Some(Arc::new(files));
+        Ok(self)
+    }
+
+    /// Reads all files of TLS, if there is TLS, and says what is wrong with them. They may be better at the next connect.
+    pub fn check_files(&self) -> Result<(), String> {
+        self.tls.as_ref().map_or(Ok(()), |files| files.check())
+    }
+
+    /// True if there is TLS, by [`Self::with_tls`] or by the addresses.
+    pub fn is_secure(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// The same endpoint with these credentials; empty ones leave what an URL brought. With Sentinel they are those of the master.
     #[must_use]
     pub fn with_login(mut self, user: &str, password: &str) -> Self {
@@ -193,12 +223,19 @@ impl Endpoint {
     }
 
     /// A socket to it.
-    pub(super) fn wire(&self, patience: Patience<'_>) -> io::Result<Wire> {
+    pub(super) fn wire(&self, patience: Patience<'_>) -> Result<Wire, Trouble> {
+        let away = |text| Trouble::Away { text };
         match self.first().addr() {
-            ConnectionAddr::Tcp(host, port) => Wire::tcp(host, *port, patience),
-            ConnectionAddr::Unix(path) => Wire::unix(path, patience),
-            other => Err(io::Error::new(io::ErrorKind::Unsupported, format!("{other} cannot be connected to"))),
+            ConnectionAddr::Tcp(host, port) => tls::connect(host, *port, self.tls.as_deref(), patience),
+            ConnectionAddr::Unix(path) => Wire::unix(path, patience).map_err(|error| away(error.to_string())),
+            other => Err(away(format!("{other} cannot be connected to"))),
         }
+    }
+
+    /// Why the first command was not answered, if it has to do with TLS.
+    pub(super) fn unanswered(&self, error: &io::Error, unread: &[u8]) -> Option<Trouble> {
+        let ConnectionAddr::Tcp(host, port) = self.first().addr() else { return None };
+        tls::unanswered(error, &format!("{host}:{port}"), self.tls.as_deref(), unread)
     }
 
     /// The commands that log in, and one that tells whether Redis takes commands.
@@ -228,7 +265,7 @@ impl std::fmt::Display for Endpoint {
         for (index, server) in self.servers.iter().enumerate() {
             write!(f, "{}{}", if index == 0 { "" } else { ", " }, server.addr())?;
         }
-        Ok(())
+        f.write_str(if self.is_secure() { " with TLS" } else { "" })
     }
 }
 
@@ -240,7 +277,7 @@ impl std::fmt::Debug for Endpoint {
 
 /// A server whose address is not known yet.
 fn somewhere(db: u32) -> Result<ConnectionInfo, String> {
-    parse("localhost", REDIS_PORT, db)
+    parse("localhost", REDIS_PORT, db).map(|(server, _)| server)
 }
 
 fn log_in(server: &mut ConnectionInfo, user: &str, password: &str) {
@@ -254,26 +291,38 @@ fn log_in(server: &mut ConnectionInfo, user: &str, password: &str) {
     *server = server.clone().set_redis_settings(settings);
 }
 
-/// One address.
-fn parse(server: &str, port: u16, db: u32) -> Result<ConnectionInfo, String> {
+/// One address, and whether it asks for TLS.
+fn parse(server: &str, port: u16, db: u32) -> Result<(ConnectionInfo, bool), String> {
+    let (server, secure) = plain(server)?;
     let info = if server.is_empty() {
         return Err("is empty; give a host, host:port, /path/of/socket or redis:// URL".into());
-    } else if server.starts_with("rediss://") {
-        return Err("asks for TLS, which this version does not have".into());
     } else if server.starts_with('/') {
-        ConnectionAddr::Unix(server.into()).into_connection_info()
+        ConnectionAddr::Unix(server.as_ref().into()).into_connection_info()
     } else if server.contains("://") {
-        server.into_connection_info()
+        server.as_ref().into_connection_info()
     } else {
-        let (host, port) = host_and_port(server, port)?;
+        let (host, port) = host_and_port(&server, port)?;
         ConnectionAddr::Tcp(host, port).into_connection_info()
     };
     let info = info.map_err(|error| format!("is not an address of redis: {}", error.category()))?;
     if db == 0 || info.redis_settings().db() != 0 {
-        return Ok(info);
+        return Ok((info, secure));
     }
     let settings = info.redis_settings().clone().set_db(i64::from(db));
-    Ok(info.set_redis_settings(settings))
+    Ok((info.set_redis_settings(settings), secure))
+}
+
+/// The address without what asks for TLS in it, and whether it did.
+fn plain(server: &str) -> Result<(Cow<'_, str>, bool), String> {
+    for (secure, plain) in [("rediss://", "redis://"), ("valkeys://", "valkey://")] {
+        if let Some(rest) = server.strip_prefix(secure) {
+            if rest.contains('#') {
+                return Err("has a # in it; the server's certificate is always checked".into());
+            }
+            return Ok((Cow::Owned(format!("{plain}{rest}")), true));
+        }
+    }
+    Ok((Cow::Borrowed(server), false))
 }
 
 fn host_and_port(server: &str, default: u16) -> Result<(String, u16), String> {
@@ -331,6 +380,7 @@ mod tests {
             ("/run/redis.sock", "/run/redis.sock"),
             ("redis://user:secret@h:7001/3", "h:7001"),
             ("unix:///run/redis.sock", "/run/redis.sock"),
+            ("rediss://user:secret@h:7001/3", "h:7001 with TLS"),
             ("redis+unix:///run/redis.sock", "/run/redis.sock"),
         ] {
             assert_eq!(parse(server).as_deref(), Ok(shown), "{server}");
@@ -339,7 +389,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said_without_the_secret() {
-        for server in ["", "h:0", "h:70000", "h:x", "[::1", ":6379", "http://h", "rediss://h"] {
+        for server in ["", "h:0", "h:70000", "h:x", "[::1", ":6379", "http://h", "rediss://h/#insecure"] {
             assert!(parse(server).is_err(), "{server}");
         }
         for server in ["redis://u:secret@/x", "redis://u:secret@h:x", "u:secret@h", "u:secret@h:6379"] {
@@ -352,6 +402,7 @@ mod tests {
     fn several_servers_have_to_be_something_to_each_other() {
         assert!(several(&[]).expect_err("none").contains("is empty"));
         assert!(several(&["h", "i"]).expect_err("two").contains("several"));
+        assert!(several(&["rediss://h", "i"]).expect_err("mixed").contains("some"));
         assert!(several(&["h", "i:x"]).expect_err("a wrong one").contains("the port"));
     }
 

@@ -6,6 +6,7 @@ mod ack;
 pub mod cluster;
 mod endpoint;
 mod sentinel;
+mod tls;
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -17,6 +18,7 @@ use crate::wire::{Broken, Patience, Wire};
 
 pub use self::ack::{Ack, Unconfirmed};
 pub use self::endpoint::{Address, Endpoint, Topology};
+pub use self::tls::{TlsFiles, WrongTls};
 
 /// A connection that is logged in.
 pub struct Link {
@@ -59,17 +61,24 @@ impl Link {
 
     /// Connects to one server and logs in.
     fn connect_to(server: &Endpoint, patience: Patience<'_>) -> Result<Self, Trouble> {
-        let wire = server.wire(patience).map_err(|error| away(&error))?;
-        let mut link = Self { wire, timeout: server.timeout, route: None, ack: server.ack, watch: None };
-        for command in server.login() {
-            link.ask_within(&command.iter().map(String::as_str).collect::<Vec<_>>(), patience)?;
+        let mut link =
+            Self { wire: server.wire(patience)?, timeout: server.timeout, route: None, ack: server.ack, watch: None };
+        for (index, command) in server.login().iter().enumerate() {
+            let command: Vec<&str> = command.iter().map(String::as_str).collect();
+            match link.exchange(&command, patience) {
+                // Here a server that speaks TLS and one that does not, or wants another certificate, first tell.
+                Err(Broken::Io(error)) if index == 0 => {
+                    return Err(server.unanswered(&error, link.wire.unread()).unwrap_or_else(|| away(&error)));
+                }
+                other => no_error(other.map_err(lost)?)?,
+            };
         }
         link.probe_wait(patience)?;
         Ok(link)
     }
 
     /// False if redis has closed the connection. Asks nobody.
-    pub fn is_alive(&self) -> bool {
+    pub fn is_alive(&mut self) -> bool {
         self.wire.is_alive() && !self.watch.as_ref().is_some_and(|watch| watch.has_moved())
     }
 
@@ -97,12 +106,7 @@ impl Link {
         if self.watch.as_ref().is_some_and(|watch| watch.has_moved()) {
             return Err(Trouble::Away { text: "the master is another by now".into() });
         }
-        let reply = self.wire.receive(patience).map_err(|broken| match broken {
-            Broken::Io(error) => away(&error),
-            Broken::NotAReply(NotAReply(bytes)) => {
-                Trouble::Away { text: format!("what answers is not redis, it says {bytes}") }
-            }
-        })?;
+        let reply = self.wire.receive(patience).map_err(lost)?;
         if let (Reply::Error { code, text }, Some(route)) = (&reply, &self.route) {
             route.1.heard(&route.0, code, text);
         }
@@ -118,10 +122,14 @@ impl Link {
         let mut packed = Vec::new();
         push::command(&mut packed, command);
         self.send_within(&packed, patience)?;
-        match self.receive_within(patience)? {
-            Reply::Error { code, text } => Err(Trouble::Answered { code, text, connecting: true }),
-            answer => Ok(answer),
-        }
+        no_error(self.receive_within(patience)?)
+    }
+
+    fn exchange(&mut self, command: &[&str], patience: Patience<'_>) -> Result<Reply, Broken> {
+        let mut packed = Vec::new();
+        push::command(&mut packed, command);
+        self.wire.send(&packed, patience)?;
+        self.wire.receive(patience)
     }
 
     /// Reads a cursor; empty if there is none.
@@ -170,6 +178,22 @@ impl Link {
 /// True if a cursor may be dropped under this eviction policy. The `volatile-` ones spare it: it never expires.
 pub fn may_drop_cursor(policy: &str) -> bool {
     policy.starts_with("allkeys")
+}
+
+fn no_error(reply: Reply) -> Result<Reply, Trouble> {
+    match reply {
+        Reply::Error { code, text } => Err(Trouble::Answered { code, text, connecting: true }),
+        answer => Ok(answer),
+    }
+}
+
+fn lost(broken: Broken) -> Trouble {
+    match broken {
+        Broken::Io(error) => away(&error),
+        Broken::NotAReply(NotAReply(bytes)) => {
+            Trouble::Away { text: format!("what answers is not redis, it says {bytes}") }
+        }
+    }
 }
 
 fn away(error: &io::Error) -> Trouble {

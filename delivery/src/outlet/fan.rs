@@ -29,7 +29,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use super::core::lock;
 use super::share::Share;
@@ -46,9 +45,6 @@ pub use self::worker::FanWorker;
 /// Where the server of a lane is and how to get in; asked at each connect, so that a password file is read again.
 pub type NodeLogin = Arc<dyn Fn(usize) -> Result<Endpoint, String> + Send + Sync>;
 
-/// How often a spool that another number of lanes has left is looked at again.
-const LOOK: Duration = Duration::from_secs(1);
-
 /// One action of the host: a single outlet, or one for each lane.
 pub struct Fan {
     name: String,
@@ -58,14 +54,10 @@ pub struct Fan {
     folder: Option<PathBuf>,
     /// Nothing keeps the parts from being started.
     clear: AtomicBool,
-    guard: Mutex<Guard>,
-}
-
-/// What was last found in the spool's folder.
-#[derive(Default)]
-struct Guard {
-    looked: Option<Instant>,
-    said: String,
+    /// What was last said about the spool's folder.
+    said: Mutex<String>,
+    /// The lists were logged.
+    told: AtomicBool,
 }
 
 impl Fan {
@@ -104,51 +96,58 @@ impl Fan {
     }
 
     fn of(name: String, parts: Vec<Arc<Outlet>>, lists: Vec<String>, folder: Option<PathBuf>) -> Self {
-        Self { name, parts, lists, folder, clear: AtomicBool::new(false), guard: Mutex::default() }
+        Self {
+            name,
+            parts,
+            lists,
+            folder,
+            clear: AtomicBool::new(false),
+            said: Mutex::default(),
+            told: AtomicBool::new(false),
+        }
     }
 
     /// Opens the spools and starts the threads that drain them. May be called again, and by several threads.
     ///
-    /// A spool that another number of lanes, or other lists, have left behind is not touched: until it is empty nothing is opened and every
-    /// batch is turned away.
+    /// A spool that another number of lanes, or other lists, have left behind is not touched: until it is empty when this is called, nothing
+    /// is opened and every batch is turned away.
     pub fn start(&self) -> Result<(), OutletError> {
-        if !self.is_clear() {
+        if !self.look() {
             return Ok(());
         }
-        self.parts.iter().try_for_each(|part| part.start())
+        if self.parts.len() > 1 && !self.told.swap(true, Relaxed) {
+            log::info!("{}: lanes in the lists {}", self.name, self.lists.join(", "));
+        }
+        self.parts.iter().try_for_each(|part| part.start())?;
+        // Only now: whoever commits before has no spool yet.
+        self.clear.store(true, Relaxed);
+        Ok(())
     }
 
-    /// True if the spool's folder holds nothing of another number of lanes. Looks once a second, until it is.
+    /// True if batches may be taken.
     fn is_clear(&self) -> bool {
-        if self.clear.load(Relaxed) {
+        self.clear.load(Relaxed)
+    }
+
+    /// True if the spool's folder holds nothing of another number of lanes.
+    fn look(&self) -> bool {
+        let Some(folder) = self.folder.as_ref().filter(|_| !self.is_clear()) else { return true };
+        let mut said = lock(&self.said);
+        if self.is_clear() {
             return true;
         }
-        let Some(folder) = &self.folder else {
-            self.clear.store(true, Relaxed);
-            return true;
-        };
-        let mut guard = lock(&self.guard);
-        if guard.looked.is_some_and(|when| when.elapsed() < LOOK) {
-            return self.clear.load(Relaxed);
-        }
-        guard.looked = Some(Instant::now());
-        match leftovers(folder, &self.lists) {
-            Ok(Some(text)) => self.say_held(&mut guard, text),
-            Err(error @ JournalError::InUse { .. }) => self.say_held(&mut guard, error.to_string()),
+        let held = match leftovers(folder, &self.lists) {
+            Ok(held) => held,
+            Err(error @ JournalError::InUse { .. }) => Some(error.to_string()),
             // The parts themselves say what is wrong with their folders.
-            Ok(None) | Err(_) => {
-                self.clear.store(true, Relaxed);
-                return true;
-            }
+            Err(_) => None,
+        };
+        let Some(text) = held else { return true };
+        if *said != text {
+            log::error!("{}: nothing is taken: {text}", self.name);
+            *said = text;
         }
         false
-    }
-
-    fn say_held(&self, guard: &mut Guard, text: String) {
-        if guard.said != text {
-            log::error!("{}: nothing is taken: {text}", self.name);
-            guard.said = text;
-        }
     }
 
     /// A worker with a slot of each lane. It connects when it has something to do.

@@ -49,7 +49,7 @@ impl Port {
             if !self.is_due(Instant::now()) {
                 return Err(Closed::NotYet);
             }
-            match self.connect(core, patience) {
+            match self.connect(core, names, patience) {
                 Ok(link) => self.link = Some(link),
                 Err(trouble) => {
                     self.failed();
@@ -129,8 +129,8 @@ impl Port {
         }
     }
 
-    fn connect(&mut self, core: &Core, patience: Patience<'_>) -> Result<Link, Trouble> {
-        let mut endpoint = (core.login)().map_err(|text| Trouble::Away { text })?;
+    fn connect(&mut self, core: &Core, names: &Names, patience: Patience<'_>) -> Result<Link, Trouble> {
+        let mut endpoint = (core.login)().map_err(|text| Trouble::Away { text })?.for_list(&names.list);
         let left = patience.deadline.saturating_duration_since(Instant::now());
         endpoint.connect_timeout = endpoint.connect_timeout.min(left);
         endpoint.timeout = endpoint.timeout.min(left).max(Duration::from_millis(1));

@@ -28,7 +28,7 @@ const KEPT_BYTES: usize = 4 << 20;
 /// How often a batch that is overtaken, by its own late writes or by somebody who uses the same cursor, is sent again at once.
 const ROUNDS: usize = 8;
 /// How often a cluster may send a batch to another node at once.
-const HOPS: u32 = 8;
+const HOPS: u32 = 32;
 /// How long to wait for a slot of a cluster that is being moved, before the next look.
 const MOVING: Duration = Duration::from_millis(5);
 
@@ -107,6 +107,7 @@ impl Sender {
         }
         let mut cut = false;
         let mut hops = 0;
+        let mut redirected = None;
         let mut rounds = 0;
         while rounds < ROUNDS {
             let had_link = self.port.is_open();
@@ -131,6 +132,7 @@ impl Sender {
                     // Waiting for a slot that is being moved is bounded by the patience.
                     hops += u32::from(trouble.redirect() == Some(Redirect::Moved));
                     rounds = rounds.min(1);
+                    redirected = Some(trouble);
                 }
                 Err(Setback::Trouble(trouble)) => {
                     // A connection that was good before may have been closed for lying idle, or its server is no master any more: one
@@ -150,7 +152,8 @@ impl Sender {
                 break;
             }
         }
-        let trouble = Trouble::Away { text: "the cursor moves without us: another producer of this name?".into() };
+        let foreign = || Trouble::Away { text: "the cursor moves without us: another producer of this name?".into() };
+        let trouble = redirected.unwrap_or_else(foreign);
         self.port.failed();
         core.trouble(&trouble);
         Err(trouble.into())
@@ -603,7 +606,9 @@ pub(super) fn is_poison(trouble: &Trouble) -> bool {
     match trouble {
         Trouble::Answered { code, text, .. } if code == "NOPERM" => text.contains(" key"),
         Trouble::Answered { .. } => trouble.disposition() == Disposition::Poison,
-        Trouble::Away { .. } | Trouble::Unconfirmed { .. } | Trouble::Confused { .. } => false,
+        Trouble::Away { .. } | Trouble::Insecure { .. } | Trouble::Unconfirmed { .. } | Trouble::Confused { .. } => {
+            false
+        }
     }
 }
 

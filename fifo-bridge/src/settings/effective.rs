@@ -96,6 +96,11 @@ impl Settings {
                 format!("{listen:?} is not allowed; address:port, /path/of/socket, or empty"),
             );
         }
+        for (key, asked) in [("redis.cluster", file.redis.cluster), ("redis.shard", file.redis.shard)] {
+            if asked {
+                return invalid(key, "is not for fifo-bridge in this version");
+            }
+        }
         Ok(Self {
             endpoint: endpoint(&file.redis)?,
             names,
@@ -141,10 +146,7 @@ impl Settings {
     pub fn fixed_differences(&self, other: &Self) -> Vec<&'static str> {
         let flat = |file: &File| toml::Table::try_from(file.clone()).unwrap_or_default();
         let (mine, theirs) = (flat(&self.file), flat(&other.file));
-        let value = |table: &toml::Table, name: &str| {
-            let (section, key) = name.split_once('.')?;
-            table.get(section)?.get(key).cloned()
-        };
+        let value = |table: &toml::Table, name: &str| settings::dotted::get(table, name).cloned();
         let fixed = super::table::KEYS.iter().filter(|key| !key.reload);
         fixed.map(|key| key.name).filter(|name| value(&mine, name) != value(&theirs, name)).collect()
     }

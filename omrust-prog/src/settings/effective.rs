@@ -99,6 +99,9 @@ impl Settings {
         let close = within("prog.close-timeout-ms", file.prog.close_timeout_ms, 100, 3_600_000)?;
         let patience = within("prog.patience-seconds", file.prog.patience_seconds, 0, 86_400)?;
         let record_max = within("prog.record-max", file.prog.record_max.0, 1 << 10, 64 << 20)?;
+        if file.redis.shard {
+            return invalid("redis.shard", "is not for omrust-prog, which has one lane in this version");
+        }
         let letters = absolute("dead-letter.directory", &file.dead_letter.directory)?;
         Ok(Self {
             endpoint: settings::place::endpoint(&file.redis)?,

@@ -4,7 +4,7 @@ use std::ffi::{CStr, c_int, c_void};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use delivery::outlet::{Outcome, Worker as OutletWorker};
+use delivery::outlet::{FanWorker, Outcome};
 
 use super::guard::guard;
 use super::host::host;
@@ -19,7 +19,7 @@ const LAST_PATIENCE: Duration = Duration::from_millis(300);
 /// What rsyslogd's worker pointer points at.
 pub struct Worker {
     // Its place on the outlet goes before the action may.
-    outlet: Mutex<OutletWorker>,
+    outlet: Mutex<FanWorker>,
     instance: Arc<Instance>,
     templates: usize,
 }

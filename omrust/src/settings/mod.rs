@@ -2,6 +2,7 @@
 
 mod read;
 pub mod table;
+mod tls;
 mod values;
 
 use std::fmt;
@@ -9,10 +10,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use delivery::link::{Ack, Address, Endpoint, Topology};
+use delivery::lists::lists;
 use delivery::outlet::OnRefused;
 use delivery::push::Side;
 use delivery::spool::Sync;
 
+pub use self::tls::Tls;
 pub use self::values::{Given, Values};
 
 /// The settings of one action.
@@ -81,8 +84,14 @@ pub struct Server {
     pub ack: Ack,
     /// If the addresses are those of Sentinels.
     pub sentinel: Option<Sentinel>,
+    /// Whether and how the connection is secured.
+    pub tls: Tls,
     /// How long connecting may take.
     pub connect_timeout: Duration,
+    /// The addresses are nodes of a cluster.
+    pub cluster: bool,
+    /// The addresses are servers that share the lanes.
+    pub shard: bool,
 }
 
 /// Sentinels, and how to get in there.
@@ -137,6 +146,14 @@ impl Settings {
         read::settings(values, host)
     }
 
+    /// The lists of the lanes, if the list is not chosen by a template. The error says what is wrong with `key`.
+    pub fn lists(&self) -> Result<Vec<String>, String> {
+        match &self.key {
+            Key::List(list) => lists(&self.server.topology(), list, self.lanes),
+            Key::Template { .. } => Ok(Vec::new()),
+        }
+    }
+
     /// The templates that the action needs, in the order in which their texts come: the record; then what tells the list or the lane.
     pub fn templates(&self) -> Vec<&str> {
         let mut templates = vec![self.template.as_str()];
@@ -151,12 +168,23 @@ impl Settings {
 impl Server {
     /// Where to connect to, without a login.
     pub fn endpoint(&self, timeout: Duration) -> Result<Endpoint, String> {
-        let topology = match &self.sentinel {
-            Some(sentinel) => Topology::Sentinel { master: sentinel.master.clone() },
-            None => Topology::Direct,
-        };
-        let address = Address { servers: &self.addresses.0, port: self.port, db: self.db, topology };
+        self.tls.secure(self.plain_endpoint(timeout)?).map_err(|why| format!("TLS: {why:?}"))
+    }
+
+    /// The same before TLS is asked for.
+    fn plain_endpoint(&self, timeout: Duration) -> Result<Endpoint, String> {
+        let address = Address { servers: &self.addresses.0, port: self.port, db: self.db, topology: self.topology() };
         Ok(Endpoint::parse(address, self.connect_timeout, timeout)?.with_ack(self.ack))
+    }
+
+    /// What the servers are to each other.
+    pub fn topology(&self) -> Topology {
+        match (&self.sentinel, self.cluster, self.shard) {
+            (Some(sentinel), ..) => Topology::Sentinel { master: sentinel.master.clone() },
+            (None, true, _) => Topology::Cluster,
+            (None, _, true) => Topology::Shards,
+            (None, ..) => Topology::Direct,
+        }
     }
 
     /// The same with the login, the passwords read now.

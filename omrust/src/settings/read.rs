@@ -11,7 +11,7 @@ use delivery::spool::Sync;
 
 use super::table::{NOTHING, PARAMETERS, Role};
 use super::values::wrong;
-use super::{Key, Secret, Secrets, Sentinel, Server, Settings, SpoolSettings, Values};
+use super::{Key, Secret, Secrets, Sentinel, Server, Settings, SpoolSettings, Tls, Values};
 
 /// What a worker's number adds to the producer's name, at most.
 const SLOT_BYTES: usize = ":65535".len();
@@ -29,7 +29,7 @@ pub(super) fn settings(values: &Values, host: &str) -> Result<Settings, Vec<Stri
     let name = statsname.or(action).unwrap_or_else(|| "omrust".into());
     let producer = producer(values, host, &identity, &mut errors);
 
-    let server = server(values, &mut errors);
+    let server = server(values, &mut remarks, &mut errors);
     let side = side(values, &mut remarks, &mut errors);
     let key = key(values, &producer, &mut remarks, &mut errors);
     let lanes = values.number("lanes", (1, 1, 1024), &mut errors) as u32;
@@ -54,6 +54,7 @@ pub(super) fn settings(values: &Values, host: &str) -> Result<Settings, Vec<Stri
         max_length: values.number("maxlength", (0, 0, 1_000_000_000_000), &mut errors),
         remarks,
     };
+    spread(&settings, &mut errors);
     if errors.is_empty() { Ok(settings) } else { Err(errors) }
 }
 
@@ -69,7 +70,7 @@ fn refuse(values: &Values, errors: &mut Vec<String>) {
     }
 }
 
-fn contradict(values: &Values, one: &str, other: &str, errors: &mut Vec<String>) {
+pub(super) fn contradict(values: &Values, one: &str, other: &str, errors: &mut Vec<String>) {
     if values.has(one) && values.has(other) {
         errors.push(wrong(other, &format!("says what \"{one}\" says; set one of them")));
     }
@@ -85,7 +86,7 @@ fn producer(values: &Values, host: &str, identity: &str, errors: &mut Vec<String
     producer
 }
 
-fn server(values: &Values, errors: &mut Vec<String>) -> Server {
+fn server(values: &Values, remarks: &mut Vec<String>, errors: &mut Vec<String>) -> Server {
     contradict(values, "server", "socketpath", errors);
     contradict(values, "serverpassword", "serverpassword.file", errors);
     let mut servers = values.texts("server", errors);
@@ -108,10 +109,29 @@ fn server(values: &Values, errors: &mut Vec<String>) -> Server {
         password_file: values.text("serverpassword.file", errors).map(PathBuf::from),
         ack: ack(values, errors),
         sentinel: sentinel(values, errors),
+        tls: Tls::read(values, errors),
         connect_timeout: milliseconds(values, "connecttimeout", 1_000, errors),
+        cluster: values.switch("cluster", errors).unwrap_or(false),
+        shard: values.switch("shard", errors).unwrap_or(false),
     };
-    if let Err(why) = server.endpoint(server.connect_timeout) {
-        errors.push(wrong(name, &why));
+    if server.cluster && server.shard {
+        errors.push(wrong(
+            "shard",
+            "and cluster=\"on\" contradict each other: the nodes of a cluster share the lanes by themselves",
+        ));
+    }
+    if server.sentinel.is_some() && (server.cluster || server.shard) {
+        let other = if server.cluster { "cluster" } else { "shard" };
+        errors
+            .push(wrong("sentinel.master", &format!("contradicts {other}: the servers are Sentinels or they are not")));
+    }
+    if server.cluster && server.db != 0 {
+        errors.push(wrong("db", "is not 0, and a cluster has database 0 only"));
+        return server;
+    }
+    match server.plain_endpoint(server.connect_timeout) {
+        Err(why) => errors.push(wrong(name, &why)),
+        Ok(endpoint) => server.tls.judge(values, endpoint, name, remarks, errors),
     }
     server
 }
@@ -137,6 +157,33 @@ fn sentinel(values: &Values, errors: &mut Vec<String>) -> Option<Sentinel> {
         password: Secret(values.text("sentinel.password", errors).unwrap_or_default()),
         password_file: values.text("sentinel.password.file", errors).map(PathBuf::from),
     })
+}
+
+/// What lanes on several servers ask for.
+fn spread(settings: &Settings, errors: &mut Vec<String>) {
+    let server = &settings.server;
+    let name = if server.cluster { "cluster" } else { "shard" };
+    if !server.cluster && !server.shard {
+        return;
+    }
+    if matches!(settings.key, Key::Template { .. }) {
+        errors.push(wrong(
+            name,
+            "is not for dynakey=\"on\": a list that a message names may be on any server, and each server needs a spool of its own",
+        ));
+        return;
+    }
+    if server.shard && settings.lanes < server.addresses.0.len() as u32 {
+        errors.push(wrong("lanes", "is less than there are servers: some of them would get nothing"));
+    }
+    if let Err(why) = settings.lists() {
+        errors.push(wrong("key", &why));
+    }
+    if let Some(spool) = &settings.spool
+        && spool.bytes_max / u64::from(settings.lanes) < 1 << 20
+    {
+        errors.push(wrong("spool.maxsize", "is less than 1m for each lane"));
+    }
 }
 
 fn side(values: &Values, remarks: &mut Vec<String>, errors: &mut Vec<String>) -> Side {
@@ -266,9 +313,12 @@ mod tests {
     fn every_parameter_has_a_value_that_is_good() {
         let good = |name: &'static str| match name {
             "server" => "redis://u:secret@h:1/3",
+            "tls" | "use_tls" => "on",
+            "sni" | "tls.servername" => "redis.example.net",
             "socketpath" | "spool.directory" | "deadletter" => "/run/x",
             "serverport" | "db" | "timeout" | "connecttimeout" | "spool.delay" => "7",
-            "dynakey" | "userpush" => "on",
+            "dynakey" | "userpush" | "cluster" => "on",
+            "shard" => "off",
             "push" => "left",
             "mode" => "queue",
             "lanes" => "1",
@@ -284,6 +334,11 @@ mod tests {
             match parameter.name {
                 "key" => given.clear(),
                 "key.prefix" => given.push(("dynakey", "on")),
+                "tls.cacert" | "ca_cert_bundle" | "ca_cert_dir" | "tls.servername" | "sni" => given.push(("tls", "on")),
+                "tls.mycert" => given.extend([("tls", "on"), ("tls.myprivkey", "/k")]),
+                "tls.myprivkey" => given.extend([("tls", "on"), ("tls.mycert", "/c")]),
+                "client_cert" => given.extend([("use_tls", "on"), ("client_key", "/k")]),
+                "client_key" => given.extend([("use_tls", "on"), ("client_cert", "/c")]),
                 "lane.template" => given.push(("lanes", "4")),
                 "sentinel.user" | "sentinel.password" | "sentinel.password.file" => {
                     given.push(("sentinel.master", "m"))
@@ -302,7 +357,7 @@ mod tests {
     fn every_error_names_its_parameter_and_what_is_allowed() {
         let bad: &[(&str, &str)] = &[
             ("server", ""),
-            ("server", "rediss://h"),
+            ("server", "rediss://h/#insecure"),
             ("socketpath", "sock"),
             ("serverport", "65536"),
             ("db", "-1"),
@@ -331,12 +386,16 @@ mod tests {
             ("ack", "replica:0"),
             ("expiration", "5"),
             ("stream.del", "off"),
-            ("tls", "on"),
+            ("tls", "maybe"),
+            ("tls.cacert", "/no-tls"),
+            ("client_key", "/no-tls"),
+            ("sni", "no-tls"),
             ("sentinel.master", ""),
             ("sentinel.user", "u"),
             ("sentinel.password", "p"),
             ("sentinel.password.file", "/p"),
-            ("cluster", "on"),
+            ("cluster", "perhaps"),
+            ("shard", "perhaps"),
         ];
         for (name, text) in bad {
             let mut given = vec![(*name, *text)];
@@ -352,6 +411,36 @@ mod tests {
             assert!(told, "{name}={text:?}: {errors:?}");
         }
         assert!(read(&[]).expect_err("no key")[0].contains("\"key\" is missing"));
+    }
+
+    #[test]
+    fn lanes_on_several_servers_have_their_conditions() {
+        let with = |servers: &[&str], more: &[(&'static str, &str)]| {
+            let mut values = Values::default();
+            values.put("server", Given::Texts(servers.iter().map(|server| server.as_bytes().to_vec()).collect()));
+            for (name, text) in [("key", "logs"), ("lane.template", "t")].iter().chain(more) {
+                values.put(find(name).name, Given::Text(text.as_bytes().to_vec()));
+            }
+            settings(&values, "host")
+        };
+        let good = with(&["a", "b"], &[("shard", "on"), ("lanes", "4")]).expect("good");
+        assert_eq!(good.lists().expect("lists"), ["logs:0", "logs:1", "logs:2", "logs:3"]);
+        let good = with(&["a", "b"], &[("cluster", "on"), ("lanes", "3")]).expect("good");
+        assert_eq!(good.lists().expect("lists").len(), 3);
+        for (named, more) in [
+            ("lanes", &[("shard", "on"), ("lanes", "1")][..]),
+            ("shard", &[("shard", "on"), ("cluster", "on"), ("lanes", "4")]),
+            ("db", &[("cluster", "on"), ("lanes", "4"), ("db", "1")]),
+            ("spool.maxsize", &[("cluster", "on"), ("lanes", "4"), ("spool.directory", "/s"), ("spool.maxsize", "2m")]),
+            ("server", &[("lanes", "4")]),
+        ] {
+            let errors = with(&["a", "b"], more).expect_err(named);
+            assert!(errors.iter().any(|error| error.contains(&format!("\"{named}\""))), "{named}: {errors:?}");
+        }
+        let tagged = [("key", "{app}:logs"), ("cluster", "on"), ("lanes", "4"), ("lane.template", "t")];
+        assert!(read(&tagged).expect_err("one slot")[0].contains("\"key\""));
+        let dynamic = [("key", "t"), ("cluster", "on"), ("dynakey", "on")];
+        assert!(read(&dynamic).expect_err("any node")[0].contains("\"cluster\""));
     }
 
     #[test]

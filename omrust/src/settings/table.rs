@@ -41,7 +41,6 @@ const fn refused(name: &'static str, allowed: &'static str, text: &'static str) 
     Parameter { name, role: Role::Refused, several: false, default: "", allowed, text }
 }
 
-const NO_TLS: &str = "this version has no TLS";
 const NO_STREAMS: &str = "this module pushes to lists, not to streams";
 /// What is allowed for a parameter that asks for something whatever its value is.
 pub const NOTHING: &str = "nothing: take it out";
@@ -50,9 +49,13 @@ pub const NOTHING: &str = "nothing: take it out";
 #[rustfmt::skip]
 pub const PARAMETERS: &[Parameter] = &[
     Parameter { name: "server", role: Role::Ours, several: true, default: "127.0.0.1",
-        allowed: "host, host:port, [IPv6]:port, /path/of/socket, redis://... or redis+unix://...; with sentinel.master an array of them",
-        text: "Where Redis is. With `sentinel.master`, the Sentinels." },
+        allowed: "host, host:port, [IPv6]:port, /path/of/socket, redis://..., rediss://... or redis+unix://...; with sentinel.master, cluster or shard an array of them",
+        text: "Where Redis is. With `sentinel.master` the Sentinels, with `cluster` some of the nodes, with `shard` all servers." },
     ours("serverport", "6379", "1 to 65535", "The port, if `server` names none. Sentinels have 26379 unless this is another."),
+    ours("cluster", "off", "on or off; not with dynakey, and only with db=\"0\"",
+        "`server` names nodes of a Redis Cluster; the others are learnt from them. With several `lanes` the lists are named so that they lie on all masters: see [Lanes on several servers](#lanes-on-several-servers)."),
+    ours("shard", "off", "on or off; not with dynakey",
+        "`server` is an array of Redis servers that know nothing of each other: lane 0 is on the first, lane 1 on the second, and so on in turn."),
     alias("socketpath", "/path/of/socket", "The unix socket of Redis, as omhiredis calls it. Not together with `server`."),
     ours("serveruser", "none", "a user of Redis' ACL", "The user to log in as."),
     ours("serverpassword", "none", "text", "The password. Whoever may read the configuration reads it: see `serverpassword.file`."),
@@ -67,6 +70,18 @@ pub const PARAMETERS: &[Parameter] = &[
         "A file with it, read again at each connect."),
     ours("ack", "memory", "memory, replica:N with N from 1 to 100, or aof",
         "When a push counts: when Redis answers; when N replicas have it as well (WAIT); when it is in the append-only file on the disk (WAITAOF: Redis 7.2 or later, `appendonly yes`). Before that rsyslog does not hear \"done\", unless the spool has it."),
+    ours("tls", "off", "on or off", "TLS to Redis; a `rediss://` address switches it on as well. The server's certificate and its name are always checked."),
+    ours("tls.cacert", "what the system trusts", "the path of a file or a folder; a relative one is looked for in `$CREDENTIALS_DIRECTORY`",
+        "The certificates (PEM) of the CAs that the server's may be signed with. All files of TLS are read again at each connect."),
+    ours("tls.mycert", "none", "the path of a file, with tls.myprivkey", "The client certificate (PEM), and those between it and its CA, for a server that asks for one."),
+    ours("tls.myprivkey", "none", "the path of a file, with tls.mycert", "The key of the client certificate (PEM, without a passphrase)."),
+    ours("tls.servername", "the host of `server`", "a host name or an IP address", "The name that the server's certificate has to be for."),
+    alias("use_tls", "on or off", "omhiredis' name of `tls`."),
+    alias("ca_cert_bundle", "the path of a file", "omhiredis' name of `tls.cacert`."),
+    alias("ca_cert_dir", "the path of a folder", "omhiredis' name of `tls.cacert` for a folder. Both together are the CAs of both."),
+    alias("client_cert", "the path of a file, with client_key", "omhiredis' name of `tls.mycert`."),
+    alias("client_key", "the path of a file, with client_cert", "omhiredis' name of `tls.myprivkey`."),
+    alias("sni", "a host name or an IP address", "omhiredis' name of `tls.servername`."),
     ours("connecttimeout", "1000", "1 to 60000, in milliseconds", "How long connecting and logging in may take."),
     ours("timeout", "5000", "1 to 60000, in milliseconds",
         "How long Redis may take for a batch when there is no spool. With one, `spool.delay` decides."),
@@ -78,7 +93,8 @@ pub const PARAMETERS: &[Parameter] = &[
     alias("userpush", "on or off", "omhiredis' name: on is push=\"right\", off is push=\"left\"."),
     alias("mode", "queue", "omhiredis' word for pushing to a list. It brings omhiredis' default with it: push=\"left\". Its other modes are refused."),
     ours("template", "RSYSLOG_ForwardFormat", "the name of a template", "What a record is."),
-    ours("lanes", "1", "1 to 1024", "How many lists the records are spread over: `key:0`, `key:1`, ... Each keeps the order of its streams. One lane is `key` itself."),
+    ours("lanes", "1", "1 to 1024; with shard at least as many as servers",
+        "How many lists the records are spread over: `key:0`, `key:1`, ... Each keeps the order of its streams. One lane is `key` itself."),
     ours("lane.template", "none", "the name of a template; needed when lanes is more than 1",
         "What tells streams apart, `%hostname%` for example. The same text always goes to the same lane."),
     ours("maxlength", "0", "0 to 1000000000000; 0 is none",
@@ -106,17 +122,6 @@ pub const PARAMETERS: &[Parameter] = &[
     refused("stream.dynagroupack", NOTHING, NO_STREAMS),
     refused("stream.indexack", NOTHING, NO_STREAMS),
     refused("stream.dynaindexack", NOTHING, NO_STREAMS),
-    refused("tls", "off", NO_TLS),
-    refused("tls.cacert", NOTHING, NO_TLS),
-    refused("tls.mycert", NOTHING, NO_TLS),
-    refused("tls.myprivkey", NOTHING, NO_TLS),
-    refused("use_tls", "off", NO_TLS),
-    refused("ca_cert_bundle", NOTHING, NO_TLS),
-    refused("ca_cert_dir", NOTHING, NO_TLS),
-    refused("client_cert", NOTHING, NO_TLS),
-    refused("client_key", NOTHING, NO_TLS),
-    refused("sni", NOTHING, NO_TLS),
-    refused("cluster", "off", "this version knows no Cluster"),
 ];
 
 /// The parameter of this name.

@@ -11,6 +11,7 @@ use omrust_prog::settings::table::{KEYS, Key};
 use super::program::{options, written};
 use super::roff::Page;
 use super::settings::{cell, comment};
+use settings::dotted;
 
 const SECTIONS: &[(&str, &str)] = &[
     ("redis", "Where Redis is and how to log in."),
@@ -27,7 +28,9 @@ const SHIPPED: (&str, &str) = ("spool.directory", "\"/var/lib/omrust\"");
 fn keys(section: &str) -> Vec<(&'static Key, &'static str, String)> {
     let defaults = toml::Table::try_from(File::default()).expect("the defaults are TOML");
     let of_section = KEYS.iter().filter_map(|key| Some((key, key.name.strip_prefix(section)?.strip_prefix('.')?)));
-    of_section.map(|(key, name)| (key, name, defaults[section][name].to_string())).collect()
+    of_section
+        .map(|(key, name)| (key, name, dotted::get(&defaults, key.name).expect("a default").to_string()))
+        .collect()
 }
 
 const INTRODUCTION: &[&str] = &[

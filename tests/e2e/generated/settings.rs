@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use fifo_bridge::settings::file::File;
 use fifo_bridge::settings::table::{KEYS, Key};
 
+use settings::dotted;
+
 use super::roff::{Page, wrap};
 
 /// Sections in their order, with what they are about.
@@ -30,7 +32,9 @@ const SHIPPED: (&str, &str) = ("spool.directory", "\"/var/lib/fifo-bridge/spool\
 fn keys(section: &str) -> Vec<(&'static Key, &'static str, String)> {
     let defaults = toml::Table::try_from(File::default()).expect("the defaults are TOML");
     let of_section = KEYS.iter().filter_map(|key| Some((key, key.name.strip_prefix(section)?.strip_prefix('.')?)));
-    of_section.map(|(key, name)| (key, name, defaults[section][name].to_string())).collect()
+    of_section
+        .map(|(key, name)| (key, name, dotted::get(&defaults, key.name).expect("a default").to_string()))
+        .collect()
 }
 
 /// fifo-bridge.toml(5).
@@ -65,12 +69,13 @@ pub fn page() -> String {
     page.section("FILES");
     page.item("`/etc/fifo-bridge/fifo-bridge.toml`", "The file.");
     page.section("EXAMPLES");
-    page.text("Redis on another machine with a password, and a spool that survives a power loss:");
+    page.text("Redis on another machine with a password and TLS, and a spool that survives a power loss:");
     page.example(&[
         "[redis]",
         "server = \"redis.example.net\"",
         "user = \"bridge\"",
         "password-file = \"/etc/fifo-bridge/redis-password\"",
+        "tls.enabled = true",
         "",
         "[spool]",
         "directory = \"/var/lib/fifo-bridge/spool\"",

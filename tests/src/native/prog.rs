@@ -82,13 +82,15 @@ pub const OMPROG_SHARED: Door = Door {
     ..OMPROG
 };
 
+/// In a fault: the action's own folder.
+pub const FOLDER: &str = "@FOLDER@";
+
 /// The action. Words of `more` that omprog does not know are settings of the program, and some are both; `fault` is its place to die.
 fn action(place: &Place, mode: &str) -> String {
-    let mut toml = format!(
-        "[redis]\nserver = \"127.0.0.1\"\nport = {}\npassword = \"{}\"\n",
-        place.port,
-        place.password.unwrap_or_default()
-    );
+    let mut toml = format!("[redis]\nserver = \"127.0.0.1\"\nport = {}\n", place.port);
+    if let Some(password) = place.password {
+        writeln!(toml, "password = \"{password}\"").expect("memory");
+    }
     let (mut redis, mut queue, mut spool, mut prog, mut words, mut fault) =
         (String::new(), String::new(), String::new(), String::new(), String::new(), None);
     for word in place.more.split_ascii_whitespace() {
@@ -96,8 +98,18 @@ fn action(place: &Place, mode: &str) -> String {
         let value = value.trim_matches('"');
         match name {
             "timeout" => writeln!(redis, "timeout-ms = {value}"),
+            "cluster" => writeln!(redis, "cluster = true"),
             "connecttimeout" => writeln!(redis, "connect-timeout-ms = {value}"),
             "maxlength" => writeln!(queue, "max-length = {value}"),
+            "tls" => writeln!(redis, "tls.enabled = {}", value == "on"),
+            "tls.cacert" => writeln!(redis, "tls.ca-cert = \"{value}\""),
+            "tls.mycert" => writeln!(redis, "tls.cert = \"{value}\""),
+            "tls.myprivkey" => writeln!(redis, "tls.key = \"{value}\""),
+            // What it does anyway.
+            "onrefused" => Ok(assert_eq!(value, "hold")),
+            "serveruser" => writeln!(redis, "user = \"{value}\""),
+            "serverpassword" => writeln!(redis, "password = \"{value}\""),
+            "serverpassword.file" => writeln!(redis, "password-file = \"{value}\""),
             "spool.delay" => writeln!(spool, "delay-ms = {value}"),
             // The smallest that there is.
             "spool.maxsize" => writeln!(spool, "maxsize = \"4m\""),
@@ -111,7 +123,7 @@ fn action(place: &Place, mode: &str) -> String {
                 writeln!(prog, "{key}").and_then(|()| write!(words, " {word}"))
             }
             "fault" => {
-                fault = Some(value.to_owned());
+                fault = Some(value.replace(FOLDER, place.folder.to_str().expect("a plain path")));
                 Ok(())
             }
             _ => write!(words, " {word}"),

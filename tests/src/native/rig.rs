@@ -4,9 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use delivery::link::Topology;
 use redis::Value;
 
+use crate::certs::{Authority, HERE};
 use crate::child::{PATIENCE, Scene, free_port, until};
+use crate::cluster::Cluster;
 use crate::disk::Disk;
 use crate::host::Host;
 use crate::load::Pace;
@@ -52,8 +55,10 @@ pub struct Plan {
     pub spool_at: &'static str,
     /// A file system of its own of so many bytes, the folder `disk` of the scene.
     pub disk: Option<u64>,
-    /// More parameters of the action, if it is the project's own.
+    /// More parameters of the action, if it is the project's own. `@SCENE@` is the scene's folder.
     pub more: String,
+    /// The server speaks TLS, and the action has to as well.
+    pub tls: bool,
     /// The password that the action gives. The server's own is `right`.
     pub password: Option<&'static str>,
     /// rsyslogd goes into the background.
@@ -66,6 +71,8 @@ pub struct Plan {
     pub pace: Pace,
     /// Bytes of a message as it is sent.
     pub size: usize,
+    /// A cluster of three masters with this many lanes, in place of one server, if it is not 0. Each run is a stream.
+    pub cluster_lanes: u32,
 }
 
 impl Default for Plan {
@@ -80,12 +87,14 @@ impl Default for Plan {
             spool_at: "spool",
             disk: None,
             more: String::new(),
+            tls: false,
             password: None,
             daemon: false,
             host: None,
             slow_sync: 0,
             pace: Pace::default(),
             size: 120,
+            cluster_lanes: 0,
         }
     }
 }
@@ -97,6 +106,8 @@ pub struct Rig {
     pub scene: Scene,
     /// The server.
     pub redis: Redis,
+    /// The cluster, if it was asked for. It is then what the action fills.
+    pub cluster: Option<Cluster>,
     /// Between the two, if it was asked for.
     pub proxy: Option<Proxy>,
     /// The rsyslogd.
@@ -130,25 +141,51 @@ impl Rig {
     pub fn prepare(plan: &Plan, door: &Door, scene: &Scene) -> Self {
         let setup = plan.redis.iter().fold(Redis::setup(scene), |setup, (name, value)| setup.option(name, value));
         let setup = if plan.password.is_some() { setup.password("right") } else { setup };
-        let setup = if plan.proxy { setup } else { setup.tcp() };
+        let authority = plan.tls.then(|| Authority::new(scene, "authority"));
+        let setup = match &authority {
+            Some(authority) => setup.tls(authority, &authority.issue("server", HERE), true),
+            None if plan.proxy => setup,
+            None => setup.tcp(),
+        };
+        let more = match &authority {
+            Some(authority) => {
+                let client = authority.issue("client", &["client"]);
+                let files = [authority.certificate(), client.cert, client.key].map(|path| path.display().to_string());
+                let [ca, cert, key] = files;
+                format!("{} tls=\"on\" tls.cacert=\"{ca}\" tls.mycert=\"{cert}\" tls.myprivkey=\"{key}\"", plan.more)
+            }
+            None => plan.more.clone(),
+        };
+        let more = more.replace("@SCENE@", scene.path().to_str().expect("a plain path"));
         let redis = setup.start();
         let (proxy, port) = if plan.proxy {
             let port = free_port();
-            (Some(Proxy::start_tcp(port, redis.socket())), port)
+            let proxy = match redis.port() {
+                Some(redis) if plan.tls => Proxy::between(port, redis),
+                _ => Proxy::start_tcp(port, redis.socket()),
+            };
+            (Some(proxy), port)
         } else {
             (None, redis.port().expect("it listens on TCP"))
+        };
+        let cluster = (plan.cluster_lanes > 0).then(|| Cluster::start(scene, 3, true));
+        let seed = cluster.as_ref().and_then(|cluster| cluster.nodes[0].port());
+        let more = match plan.cluster_lanes {
+            0 => more,
+            1 => format!("{more} cluster=\"on\""),
+            lanes => format!("{more} cluster=\"on\" lanes=\"{lanes}\" lane.template=\"key\""),
         };
         let input = free_port();
         let statistics = Statistics::new(&scene.file("statistics.json"));
         let disk = plan.disk.map(|bytes| Disk::make(scene, "disk", bytes));
         let spool = plan.spool.then(|| scene.folder(plan.spool_at));
         let place = Place {
-            port,
+            port: seed.unwrap_or(port),
             password: plan.password,
             dynamic: plan.dynamic,
             spool: spool.as_deref(),
             folder: &scene.folder("door"),
-            more: &plan.more,
+            more: &more,
             resume: 1,
         };
         let text = configuration(plan, door, &place, input, scene, &statistics);
@@ -170,6 +207,7 @@ impl Rig {
         Self {
             scene: scene.clone(),
             redis,
+            cluster,
             proxy,
             rsyslogd,
             disk,
@@ -236,6 +274,10 @@ impl Rig {
     pub fn arrived(&self) -> Option<u64> {
         let mut all = 0;
         for key in self.keys()? {
+            if let Some(cluster) = &self.cluster {
+                all += cluster.try_llen(&key)?;
+                continue;
+            }
             if let Value::Int(length) = self.redis.try_cmd(&["LLEN", &key]).ok()? {
                 all += u64::try_from(length).expect("a length");
             }
@@ -260,6 +302,10 @@ impl Rig {
 
     /// The names of the lists.
     fn keys(&self) -> Option<Vec<String>> {
+        if self.cluster.is_some() {
+            let names = delivery::lists::lists(&Topology::Cluster, KEY, self.plan.cluster_lanes);
+            return Some(names.expect("a name without a brace"));
+        }
         if !self.plan.dynamic {
             return Some(vec![KEY.to_owned()]);
         }
@@ -275,6 +321,9 @@ impl Rig {
     /// Everything that is in the lists.
     pub fn elements(&self) -> Vec<Vec<u8>> {
         let keys = self.keys().expect("redis answers");
+        if let Some(cluster) = &self.cluster {
+            return keys.iter().flat_map(|key| cluster.list(key)).collect();
+        }
         keys.iter().flat_map(|key| self.redis.list(key)).collect()
     }
 

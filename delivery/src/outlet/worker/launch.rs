@@ -49,6 +49,8 @@ impl Worker {
     pub(in crate::outlet) fn conclude(&mut self, batch: &impl Batch, patience: Patience<'_>) -> Outcome {
         let core = Arc::clone(&self.core);
         self.held.clear();
+        let interrupted = || core.is_stopping() || (patience.interrupted)();
+        let patience = Patience { deadline: patience.deadline, interrupted: &interrupted };
         let outcome = if self.launched {
             self.carry_out(&core, batch, patience)
         } else if self.enter(&core) {

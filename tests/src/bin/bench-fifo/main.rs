@@ -33,12 +33,25 @@ fn main() {
         table(records, runs, 25, &[1, 4, 16]);
         table(records, runs, 250, &[4]);
     }
+    ways(records, runs);
     acks::table(number("--ack-records", 300_000), runs);
     if words.iter().any(|word| word == "--acks-only") {
         return;
     }
     bursts(runs);
     steady_state(number("--seconds", 10) as u64);
+}
+
+/// What TCP and TLS cost.
+fn ways(records: usize, runs: usize) {
+    println!(
+        "| way to Redis, batch | in flight | k records/s | bridge CPU ns/record | Redis CPU ns/record | memory MiB | rate / TCP |"
+    );
+    println!("|---|---|---|---|---|---|---|");
+    for (depth, batch) in [(1, 25), (4, 25), (4, 250)] {
+        rows(&Who::WAYS, 1, records, runs, depth, batch);
+    }
+    println!();
 }
 
 /// With rsyslogd in front.
@@ -62,31 +75,36 @@ fn bursts(runs: usize) {
 
 fn table(records: usize, runs: usize, batch: usize, depths: &[usize]) {
     println!(
-        "| batch {batch} | in flight | k records/s | bridge CPU ns/record | Redis CPU ns/record | memory MiB | rate / reference |"
+        "| who, batch | in flight | k records/s | bridge CPU ns/record | Redis CPU ns/record | memory MiB | rate / reference |"
     );
     println!("|---|---|---|---|---|---|---|");
     for depth in depths {
-        let mut of: Vec<Vec<throughput::Run>> = vec![Vec::new(); Who::ALL.len()];
-        for _ in 0..runs {
-            for (index, who) in Who::ALL.into_iter().enumerate() {
-                of[index].push(run(who, records, *depth, batch));
-            }
-        }
-        for (index, who) in Who::ALL.into_iter().enumerate() {
-            let ratios: Vec<f64> =
-                of[index].iter().zip(&of[1]).map(|(mine, reference)| mine.rate / reference.rate).collect();
-            println!(
-                "| {} | {depth} | {} | {} | {} | {} | {} |",
-                who.name(),
-                spread(&of[index], |run| run.rate),
-                spread(&of[index], |run| run.cpu),
-                spread(&of[index], |run| run.redis_cpu),
-                spread(&of[index], |run| run.memory),
-                Spread::of(&ratios),
-            );
-        }
+        rows(&Who::ALL, 1, records, runs, *depth, batch);
     }
     println!();
+}
+
+/// A row for each of `who`, in turn, beside the one at `reference`.
+fn rows(who: &[Who], reference: usize, records: usize, runs: usize, depth: usize, batch: usize) {
+    let mut of: Vec<Vec<throughput::Run>> = vec![Vec::new(); who.len()];
+    for _ in 0..runs {
+        for (index, who) in who.iter().enumerate() {
+            of[index].push(run(*who, records, depth, batch));
+        }
+    }
+    for (index, who) in who.iter().enumerate() {
+        let ratios: Vec<f64> =
+            of[index].iter().zip(&of[reference]).map(|(mine, reference)| mine.rate / reference.rate).collect();
+        println!(
+            "| {}, {batch} | {depth} | {} | {} | {} | {} | {} |",
+            who.name(),
+            spread(&of[index], |run| run.rate),
+            spread(&of[index], |run| run.cpu),
+            spread(&of[index], |run| run.redis_cpu),
+            spread(&of[index], |run| run.memory),
+            Spread::of(&ratios),
+        );
+    }
 }
 
 fn steady_state(seconds: u64) {

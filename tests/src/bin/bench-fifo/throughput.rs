@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use e2e::bridge::{Bridge, plain_binary};
+use e2e::bridge::{Bridge, BridgeConfig, plain_binary};
+use e2e::certs::{Authority, HERE};
 use e2e::child::{Guarded, Scene, until};
 use e2e::pipe::PipeWriter;
 use e2e::redis::Redis;
@@ -20,11 +21,22 @@ pub enum Who {
     Reference,
     /// fifo-bridge.
     Bridge,
+    /// fifo-bridge over TCP.
+    OverTcp,
+    /// fifo-bridge over TLS, both sides with certificates.
+    OverTls,
 }
 
 impl Who {
     /// All, in the order in which they take turns.
     pub const ALL: [Self; 3] = [Self::Plain, Self::Reference, Self::Bridge];
+
+    /// The ways of fifo-bridge to Redis.
+    pub const WAYS: [Self; 3] = [Self::Bridge, Self::OverTcp, Self::OverTls];
+
+    fn is_bridge(self) -> bool {
+        Self::WAYS.contains(&self)
+    }
 
     /// For the table.
     pub fn name(self) -> &'static str {
@@ -32,6 +44,8 @@ impl Who {
             Self::Plain => "plain read + RPUSH (loses)",
             Self::Reference => "reference: splice + EVALSHA",
             Self::Bridge => "fifo-bridge",
+            Self::OverTcp => "fifo-bridge over TCP",
+            Self::OverTls => "fifo-bridge over TLS",
         }
     }
 }
@@ -52,14 +66,21 @@ pub struct Run {
 /// `records` of 100 bytes through `who` with `depth` batches of `batch` under way.
 pub fn run(who: Who, records: usize, depth: usize, batch: usize) -> Run {
     let scene = Scene::new();
-    let mut redis = Redis::setup(&scene).start();
+    let authority = Authority::new(&scene, "authority");
+    authority.issue("client", &["client"]);
+    let setup = Redis::setup(&scene);
+    let mut redis = match who {
+        Who::OverTcp => setup.tcp().start(),
+        Who::OverTls => setup.tls(&authority, &authority.issue("server", HERE), true).start(),
+        Who::Plain | Who::Reference | Who::Bridge => setup.start(),
+    };
     let mut peer = Peer::start(who, &scene, &redis, depth, batch);
     let (pid, redis_pid) = (peer.pid(), redis.child().pid());
     let (before, redis_before) = (cpu_nanoseconds(pid), cpu_nanoseconds(redis_pid));
     let start = Instant::now();
     let fifo = peer.fifo.clone();
     let writer = std::thread::spawn(move || write(&fifo, records));
-    let key = if who == Who::Bridge { "rsyslog" } else { "q" };
+    let key = if who.is_bridge() { "rsyslog" } else { "q" };
     redis.wait_llen(key, records, Duration::from_secs(120));
     let took = start.elapsed().as_secs_f64();
     writer.join().expect("the writer");
@@ -96,6 +117,21 @@ pub fn write(fifo: &Path, records: usize) {
     }
 }
 
+/// How `who` goes to Redis.
+fn way(who: Who, scene: &Scene, redis: &Redis, config: BridgeConfig) -> BridgeConfig {
+    let Some(port) = redis.port() else { return config };
+    let config = config.set("redis.server", format!("127.0.0.1:{port}"));
+    if who != Who::OverTls {
+        return config;
+    }
+    let file = |name: &str| scene.file(name).display().to_string();
+    config
+        .set("redis.tls.enabled", true)
+        .set("redis.tls.ca-cert", file("authority.crt"))
+        .set("redis.tls.cert", file("client.crt"))
+        .set("redis.tls.key", file("client.key"))
+}
+
 /// Whoever reads the pipe.
 pub enum Process {
     /// fifo-bridge.
@@ -114,8 +150,8 @@ pub struct Peer {
 impl Peer {
     /// Starts `who` and waits until it reads.
     pub fn start(who: Who, scene: &Scene, redis: &Redis, depth: usize, batch: usize) -> Self {
-        if who == Who::Bridge {
-            let config = Bridge::config(scene).program(plain_binary()).redis(redis);
+        if who.is_bridge() {
+            let config = way(who, scene, redis, Bridge::config(scene).program(plain_binary()).redis(redis));
             let config = config.set("queue.in-flight", depth as i64).set("batch.records-max", batch as i64);
             let bridge = config.unset("metrics.listen").set("metrics.listen", "").start();
             let fifo = bridge.fifo();

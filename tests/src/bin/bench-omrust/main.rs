@@ -3,6 +3,7 @@
 
 mod bare;
 mod durable;
+mod servers;
 mod setup;
 mod throughput;
 
@@ -25,7 +26,7 @@ struct Options {
     /// Seconds of one run of the durable tables
     #[arg(long, default_value_t = 5)]
     seconds: u64,
-    /// Only the tables whose name has this word: rate, durable
+    /// Only the tables whose name has this word: rate, durable, servers
     #[arg(long, default_value = "")]
     only: String,
     /// Only the rows whose name has one of these words
@@ -57,6 +58,9 @@ fn main() {
     }
     if "durable".contains(&options.only) {
         durable::tables(&options);
+    }
+    if "servers".contains(&options.only) {
+        servers::table(&options);
     }
     println!("load average in the end {}", load_average());
 }

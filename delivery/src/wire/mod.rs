@@ -4,22 +4,21 @@
 //! that is interrupted, its descriptors must lie above 2 (the host closes those three late, and prints to them), and
 //! connecting to a unix socket has to end when a stopped server's backlog is full.
 
+mod socket;
+mod tls;
+
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::net::{TcpStream, ToSocketAddrs as _};
-use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::net::addr::SocketAddrArg;
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-
 use crate::push::{NotAReply, Parser, Reply};
 
-/// How long a wait lasts before the caller is asked whether to go on.
-const SLICE: Duration = Duration::from_millis(100);
-/// Replies to some hundred pushes.
+use self::socket::Socket;
+use self::tls::Tls;
+
+pub use self::tls::Session;
+
+/// Replies to some hundred pushes. The buffer grows for a reply that is longer, and only for that.
 const READ_BYTES: usize = 16 << 10;
 
 /// How long to wait for something, and who may end it earlier.
@@ -42,18 +41,19 @@ impl Patience<'_> {
     }
 }
 
-enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
 /// A connected socket and the bytes that came and were not yet read as replies.
 pub struct Wire {
-    stream: Stream,
-    came: Vec<u8>,
-    /// `came` begins here.
-    start: usize,
+    socket: Socket,
+    tls: Option<Tls>,
+    buffer: Buffer,
     parser: Parser,
+}
+
+/// What came: `bytes[start..end]` was not read yet.
+struct Buffer {
+    bytes: Box<[u8]>,
+    start: usize,
+    end: usize,
 }
 
 /// Why there was no reply.
@@ -72,51 +72,39 @@ impl From<io::Error> for Broken {
 }
 
 impl Wire {
-    /// Connects to `host`. Each of its addresses is tried until one answers.
+    /// Connects to `host`. The name is looked up now, and each of its addresses is tried until one answers.
     pub fn tcp(host: &str, port: u16, patience: Patience<'_>) -> io::Result<Self> {
-        let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
-        for address in (host, port).to_socket_addrs()? {
-            if patience.is_over() {
-                return Err(late());
-            }
-            let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-            match connect(family, &address, patience) {
-                Ok(socket) => {
-                    rustix::net::sockopt::set_tcp_nodelay(&socket, true)?;
-                    return Self::new(socket);
-                }
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
+        Ok(Self::new(Socket::tcp(host, port, patience)?))
     }
 
     /// Connects to a unix socket.
     pub fn unix(path: &Path, patience: Patience<'_>) -> io::Result<Self> {
-        Self::new(connect(AddressFamily::UNIX, &SocketAddrUnix::new(path)?, patience)?)
+        Ok(Self::new(Socket::unix(path, patience)?))
     }
 
-    fn new(socket: OwnedFd) -> io::Result<Self> {
-        let socket = if socket.as_raw_fd() > 2 { socket } else { rustix::io::fcntl_dupfd_cloexec(&socket, 3)? };
-        for direction in [Timeout::Recv, Timeout::Send] {
-            set_socket_timeout(&socket, direction, Some(SLICE))?;
-        }
-        let stream = match rustix::net::sockopt::socket_domain(&socket)? {
-            AddressFamily::UNIX => Stream::Unix(socket.into()),
-            _ => Stream::Tcp(socket.into()),
-        };
-        Ok(Self { stream, came: Vec::new(), start: 0, parser: Parser::default() })
+    fn new(socket: Socket) -> Self {
+        let buffer = Buffer { bytes: vec![0; READ_BYTES].into(), start: 0, end: 0 };
+        Self { socket, tls: None, buffer, parser: Parser::default() }
+    }
+
+    /// Speaks TLS from here on. To be called before anything else is sent.
+    pub fn secure(&mut self, session: &Session, patience: Patience<'_>) -> io::Result<()> {
+        self.tls = Some(Tls::begin(session, &self.socket, patience)?);
+        Ok(())
     }
 
     /// Sends all of `bytes`.
     pub fn send(&mut self, mut bytes: &[u8], patience: Patience<'_>) -> io::Result<()> {
-        while !bytes.is_empty() {
-            let sent = match &mut self.stream {
-                Stream::Tcp(stream) => stream.write(bytes),
-                Stream::Unix(stream) => stream.write(bytes),
+        if let Some(tls) = &mut self.tls {
+            return match tls.send(&self.socket, bytes, patience) {
+                Err(error) if error.kind() != ErrorKind::TimedOut => Err(tls.last_words(&self.socket).unwrap_or(error)),
+                sent => sent,
             };
-            match sent {
+        }
+        while !bytes.is_empty() {
+            match (&self.socket).write(bytes) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(count) if count < bytes.len() && patience.is_over() => return Err(late()),
                 Ok(count) => bytes = &bytes[count..],
                 Err(error) => go_on(error, patience)?,
             }
@@ -124,73 +112,80 @@ impl Wire {
         Ok(())
     }
 
-    /// False if the peer has closed the connection. Waits for nothing and reads nothing.
-    pub fn is_alive(&self) -> bool {
-        use rustix::net::{RecvFlags, recv};
-        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        let mut byte = [0];
-        let seen = match &self.stream {
-            Stream::Tcp(stream) => recv(stream, &mut byte, flags),
-            Stream::Unix(stream) => recv(stream, &mut byte, flags),
-        };
-        match seen {
-            Ok((count, _)) => count > 0,
-            Err(error) => matches!(error, rustix::io::Errno::AGAIN | rustix::io::Errno::INTR),
+    /// False if the peer has closed the connection. Waits for nothing.
+    pub fn is_alive(&mut self) -> bool {
+        match &mut self.tls {
+            Some(tls) => tls.is_alive(&self.socket),
+            None => self.socket.is_alive(),
         }
+    }
+
+    /// What came and is no whole reply.
+    pub fn unread(&self) -> &[u8] {
+        &self.buffer.bytes[self.buffer.start..self.buffer.end]
     }
 
     /// Waits for the next reply.
     pub fn receive(&mut self, patience: Patience<'_>) -> Result<Reply, Broken> {
+        // Somebody who sends a byte at a time has no more time than anybody else.
+        let mut came = false;
         loop {
-            match self.parser.read(&self.came, &mut self.start) {
+            let buffer = &mut self.buffer;
+            match self.parser.read(&buffer.bytes[..buffer.end], &mut buffer.start) {
                 Ok(Some(reply)) => return Ok(reply),
+                Ok(None) if came && patience.is_over() => return Err(late().into()),
                 Ok(None) => self.fill(patience)?,
                 Err(not_a_reply) => return Err(Broken::NotAReply(not_a_reply)),
             }
+            came = true;
         }
     }
 
     /// Reads what has come, and waits if nothing has.
     fn fill(&mut self, patience: Patience<'_>) -> io::Result<()> {
-        self.came.drain(..self.start);
-        self.start = 0;
-        let have = self.came.len();
-        self.came.resize(have + READ_BYTES, 0);
-        let outcome = loop {
-            let room = &mut self.came[have..];
-            let count = match &mut self.stream {
-                Stream::Tcp(stream) => stream.read(room),
-                Stream::Unix(stream) => stream.read(room),
-            };
-            match count {
-                Ok(0) => break Err(io::Error::new(ErrorKind::UnexpectedEof, "redis closed the connection")),
-                Ok(count) => break Ok(count),
-                Err(error) => {
-                    if let Err(error) = go_on(error, patience) {
-                        break Err(error);
-                    }
+        let room = self.buffer.room();
+        let count = match &mut self.tls {
+            Some(tls) => tls.read(&self.socket, room, patience)?,
+            None => loop {
+                match (&self.socket).read(room) {
+                    Ok(0) => return Err(closed()),
+                    Ok(count) => break count,
+                    Err(error) => go_on(error, patience)?,
                 }
-            }
+            },
         };
-        self.came.truncate(have + *outcome.as_ref().unwrap_or(&0));
-        outcome.map(|_| ())
+        self.buffer.end += count;
+        Ok(())
     }
 }
 
-/// A connected socket.
-fn connect(family: AddressFamily, address: &impl SocketAddrArg, patience: Patience<'_>) -> io::Result<OwnedFd> {
-    use rustix::io::Errno;
-    let socket = rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    // connect(2) waits as long as a write may: for a network, and for room in the backlog of a unix socket.
-    set_socket_timeout(&socket, Timeout::Send, Some(SLICE))?;
-    loop {
-        match rustix::net::connect(&socket, address) {
-            Ok(()) | Err(Errno::ISCONN) => return Ok(socket),
-            // It goes on, and the next call waits for it.
-            Err(Errno::INPROGRESS | Errno::ALREADY | Errno::AGAIN | Errno::INTR) if !patience.is_over() => {}
-            Err(Errno::INPROGRESS | Errno::ALREADY | Errno::AGAIN | Errno::INTR) => return Err(late()),
-            Err(error) => return Err(error.into()),
+impl Drop for Wire {
+    fn drop(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.end(&self.socket);
         }
+    }
+}
+
+impl Buffer {
+    /// Room for more, at least one byte.
+    fn room(&mut self) -> &mut [u8] {
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+            if self.bytes.len() > READ_BYTES {
+                // The long reply was read.
+                self.bytes = vec![0; READ_BYTES].into();
+            }
+        } else if self.start > 0 && self.bytes.len() - self.end < READ_BYTES / 4 {
+            self.bytes.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+        }
+        if self.end == self.bytes.len() {
+            let mut longer = std::mem::take(&mut self.bytes).into_vec();
+            longer.resize(2 * self.end, 0);
+            self.bytes = longer.into();
+        }
+        &mut self.bytes[self.end..]
     }
 }
 
@@ -207,16 +202,21 @@ fn late() -> io::Error {
     io::Error::new(ErrorKind::TimedOut, "no answer in time")
 }
 
+fn closed() -> io::Error {
+    io::Error::new(ErrorKind::UnexpectedEof, "redis closed the connection")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
     use std::cell::Cell;
     use std::net::TcpListener;
-    use std::os::unix::net::UnixListener;
+    use std::os::unix::net::{UnixListener, UnixStream};
 
     fn pair() -> (Wire, UnixStream) {
         let (ours, theirs) = UnixStream::pair().expect("a pair");
-        (Wire::new(ours.into()).expect("a wire"), theirs)
+        (Wire::new(Socket::new(ours.into()).expect("a socket")), theirs)
     }
 
     #[test]
@@ -237,11 +237,11 @@ mod tests {
 
     #[test]
     fn a_closed_connection_is_seen_without_a_wait() {
-        let (wire, mut peer) = pair();
+        let (mut wire, mut peer) = pair();
         assert!(wire.is_alive());
         peer.write_all(b":1\r\n").expect("written");
         assert!(wire.is_alive());
-        let (wire, peer) = pair();
+        let (mut wire, peer) = pair();
         drop(peer);
         assert!(!wire.is_alive());
     }
@@ -321,5 +321,63 @@ mod tests {
         Wire::tcp("localhost", port, Patience::of(Duration::from_secs(60))).expect("a connection");
         drop(listener);
         assert!(Wire::tcp("localhost", port, Patience::of(Duration::from_secs(60))).is_err());
+    }
+
+    #[test]
+    fn no_address_uses_up_the_time_of_the_next() {
+        let deaf = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+        rustix::net::bind(&deaf, &std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 0)).expect("bound");
+        rustix::net::listen(&deaf, 0).expect("listens");
+        let deaf = TcpListener::from(deaf);
+        let address = deaf.local_addr().expect("an address");
+        let _held =
+            Wire::tcp("127.0.0.1", address.port(), Patience::of(Duration::from_secs(60))).expect("the first is taken");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let open = listener.local_addr().expect("an address");
+        Socket::any(vec![address, open], Patience::of(Duration::from_secs(2))).expect("the second answers");
+    }
+
+    #[test]
+    fn long_replies_come_whole_and_leave_no_long_buffer() {
+        let (mut wire, mut peer) = pair();
+        let patience = Patience::of(Duration::from_secs(60));
+        let long = vec![b'x'; 5 * READ_BYTES + 7];
+        let writer = std::thread::spawn({
+            let long = long.clone();
+            move || {
+                for _ in 0..3 {
+                    peer.write_all(b":1\r\n").expect("written");
+                    peer.write_all(format!("${}\r\n", long.len()).as_bytes()).expect("written");
+                    peer.write_all(&long).expect("written");
+                    peer.write_all(b"\r\n:2\r\n").expect("written");
+                }
+                peer
+            }
+        });
+        for _ in 0..3 {
+            assert_eq!(wire.receive(patience).expect("a reply"), Reply::Number(1));
+            assert_eq!(wire.receive(patience).expect("a reply"), Reply::Bytes(long.clone()));
+            assert_eq!(wire.receive(patience).expect("a reply"), Reply::Number(2));
+        }
+        let mut peer = writer.join().expect("it wrote");
+        peer.write_all(b":3\r\n").expect("written");
+        assert_eq!(wire.receive(patience).expect("a reply"), Reply::Number(3));
+        assert_eq!(wire.buffer.bytes.len(), READ_BYTES);
+    }
+
+    #[test]
+    fn many_short_replies_pass_through_the_buffer_in_order() {
+        let (mut wire, mut peer) = pair();
+        let patience = Patience::of(Duration::from_secs(60));
+        let writer = std::thread::spawn(move || {
+            for number in 0..50_000 {
+                peer.write_all(format!(":{number}\r\n").as_bytes()).expect("written");
+            }
+        });
+        for number in 0..50_000 {
+            assert_eq!(wire.receive(patience).expect("a reply"), Reply::Number(number));
+        }
+        writer.join().expect("it wrote");
+        assert_eq!(wire.buffer.bytes.len(), READ_BYTES);
     }
 }

@@ -1,0 +1,79 @@
+//! Thousands of connections, one after the other: descriptors and memory stay as they are.
+//!
+//! `E2E_TORTURE=N` in the environment makes N times as many.
+
+use std::fs;
+
+use e2e::certs::{Authority, HERE};
+use e2e::child::Scene;
+use e2e::native::prog::Talk;
+use e2e::redis::Redis;
+
+/// Connections of one run.
+const ROUNDS: usize = 5_000;
+/// As much as the allocator may take and keep, in kB.
+const SLACK: u64 = 1024;
+
+fn rounds() -> usize {
+    ROUNDS * std::env::var("E2E_TORTURE").map_or(1, |times| times.parse::<usize>().expect("E2E_TORTURE is a number"))
+}
+
+fn descriptors(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs").count()
+}
+
+/// Resident memory in kB.
+fn memory(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has memory");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+/// Before each record all connections are cut.
+fn run(scene: &Scene, redis: &Redis, address: &str) {
+    let toml = format!(
+        "[redis]\n{address}\n[queue]\nkey = \"k\"\nproducer = \"p\"\n[prog]\nstate-directory = \"{}\"\n",
+        scene.folder("state").display()
+    );
+    let mut talk = Talk::start(scene, &toml, &[]);
+    assert_eq!(talk.answer(), "OK");
+    let mut admin = redis.connect().expect("a connection");
+    let mut kill = || {
+        let killed = redis::cmd("CLIENT").arg(&["KILL", "TYPE", "normal", "SKIPME", "yes"]).query::<i64>(&mut admin);
+        killed.expect("CLIENT KILL")
+    };
+    let (rounds, warm) = (rounds(), rounds() / 5);
+    let (mut before, mut killed) = ((0, 0), 0);
+    for round in 0..rounds {
+        if round == warm {
+            before = (descriptors(talk.pid()), memory(talk.pid()));
+        }
+        killed += kill();
+        assert_eq!(talk.ask(&format!("record {round}")), "OK");
+    }
+    let after = (descriptors(talk.pid()), memory(talk.pid()));
+    assert!(killed as usize >= rounds - 1, "{killed} connections were cut");
+    assert_eq!(after.0, before.0, "descriptors");
+    assert!(after.1 <= before.1 + SLACK, "{} kB became {} kB", before.1, after.1);
+    let records: Vec<String> =
+        redis.list("k").into_iter().map(|record| String::from_utf8(record).expect("text")).collect();
+    assert_eq!(records, (0..rounds).map(|round| format!("record {round}")).collect::<Vec<_>>());
+    assert!(talk.end().success());
+}
+
+#[test]
+fn thousands_of_connections_leave_nothing_behind() {
+    let scene = Scene::new();
+    let redis = Redis::setup(&scene).tcp().start();
+    run(&scene, &redis, &format!("server = \"127.0.0.1\"\nport = {}", redis.port().expect("a port")));
+}
+
+#[test]
+fn thousands_of_connections_over_tls_leave_nothing_behind() {
+    let scene = Scene::new();
+    let authority = Authority::new(&scene, "authority");
+    let redis = Redis::setup(&scene).tls(&authority, &authority.issue("server", HERE), false).start();
+    let port = redis.port().expect("a port");
+    let ca = authority.certificate();
+    run(&scene, &redis, &format!("server = \"rediss://127.0.0.1:{port}\"\ntls.ca-cert = \"{}\"", ca.display()));
+}
