@@ -37,6 +37,11 @@ pub enum Trouble {
         /// True while connecting (login, database, cursor), false for a push.
         connecting: bool,
     },
+    /// Redis has it, and those who are to have it as well have not confirmed it in time: it may or may not survive.
+    Unconfirmed {
+        /// Who has and who has not.
+        text: String,
+    },
     /// Redis answered something that this program does not understand.
     Confused {
         /// What was expected and what came.
@@ -45,7 +50,7 @@ pub enum Trouble {
 }
 
 /// Error words after which the same push succeeds later, without a person touching the list.
-const LATER: [&str; 14] = [
+const LATER: [&str; 15] = [
     "LOADING",
     "BUSY",
     "TRYAGAIN",
@@ -53,6 +58,7 @@ const LATER: [&str; 14] = [
     "MASTERDOWN",
     "OOM",
     "READONLY",
+    "UNBLOCKED",
     "MISCONF",
     "NOREPLICAS",
     "NOAUTH",
@@ -84,7 +90,7 @@ impl Trouble {
     /// What the caller has to do.
     pub fn disposition(&self) -> Disposition {
         match self {
-            Self::Away { .. } | Self::Insecure { .. } => Disposition::RetryLater,
+            Self::Away { .. } | Self::Insecure { .. } | Self::Unconfirmed { .. } => Disposition::RetryLater,
             Self::Answered { code, connecting, .. } => {
                 if *connecting || LATER.contains(&code.as_str()) {
                     Disposition::RetryLater
@@ -98,10 +104,16 @@ impl Trouble {
         }
     }
 
+    /// True if the server is no master any more. Whoever can find out which one is, should do so at once.
+    pub fn is_demotion(&self) -> bool {
+        matches!(self, Self::Answered { code, .. } if code == "READONLY" || code == "UNBLOCKED")
+    }
+
     /// A word that stays the same while the situation does: one log line per change of it.
     pub fn class(&self) -> &str {
         match self {
             Self::Away { .. } => "away",
+            Self::Unconfirmed { .. } => "unconfirmed",
             Self::Insecure { class, .. } => class,
             Self::Answered { code, .. } => code,
             Self::Confused { .. } => "confused",
@@ -112,7 +124,7 @@ impl Trouble {
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Away { text } | Self::Insecure { text, .. } => write!(f, "{text}"),
+            Self::Away { text } | Self::Insecure { text, .. } | Self::Unconfirmed { text } => write!(f, "{text}"),
             Self::Answered { code, text, .. } if text.is_empty() => write!(f, "redis answered {code}"),
             Self::Answered { code, text, .. } => write!(f, "redis answered {code} {text}"),
             Self::Confused { text } => write!(f, "redis gave an answer that makes no sense here: {text}"),

@@ -115,6 +115,8 @@ impl Action {
         let named = |key: &Key| matches!(key, Key::Template { .. });
         let overlap = ours.key == settings.key || named(&ours.key) || named(&settings.key);
         let same_server = ours.server.addresses == settings.server.addresses
+            && ours.server.sentinel.as_ref().map(|sentinel| &sentinel.master)
+                == settings.server.sentinel.as_ref().map(|sentinel| &sentinel.master)
             && (ours.server.port, ours.server.db) == (settings.server.port, settings.server.db);
         (overlap && same_server && ours.producer == settings.producer).then(|| {
             format!(

@@ -4,8 +4,10 @@ use crate::sections::Redis;
 
 /// Takes password and login out of the section, so that it can be shown.
 pub fn mask(redis: &mut Redis) {
-    if !redis.password.is_empty() {
-        redis.password = "***".into();
+    for password in [&mut redis.password, &mut redis.sentinel_password] {
+        if !password.is_empty() {
+            *password = "***".into();
+        }
     }
     for address in &mut redis.server.0 {
         *address = server(address);

@@ -14,10 +14,15 @@ pub const SERVER: Key = key(
     "redis.server",
     "host, host:port, [v6]:port, /path/of/socket, redis://…, rediss://…, unix://…",
     true,
-    "Where Redis is.",
+    "Where Redis is. With redis.sentinel-master an array of such, the Sentinels.",
 );
 /// `redis.port`
-pub const PORT: Key = key("redis.port", "1 to 65535", true, "The port, if redis.server names none.");
+pub const PORT: Key = key(
+    "redis.port",
+    "1 to 65535",
+    true,
+    "The port, if redis.server names none. Sentinels have 26379 unless this is set to another.",
+);
 /// `redis.user`
 pub const USER: Key = key("redis.user", "text", true, "ACL user; empty is the default user.");
 /// `redis.password`
@@ -37,6 +42,36 @@ pub const PASSWORD_FILE: Key = key(
 );
 /// `redis.db`
 pub const DB: Key = key("redis.db", "0 to 4294967295", true, "Number of the database.");
+/// `redis.sentinel-master`
+pub const SENTINEL_MASTER: Key = key(
+    "redis.sentinel-master",
+    "text",
+    true,
+    "The name of the master that the Sentinels watch. redis.server is then the list of the Sentinels; user, password and db are those of the master. \
+     They are asked at each connect, the one that answered last first. What may be lost when a replica is promoted: docs/DELIVERY.md.",
+);
+/// `redis.sentinel-user`
+pub const SENTINEL_USER: Key =
+    key("redis.sentinel-user", "text", true, "ACL user at the Sentinels; empty is their default user.");
+/// `redis.sentinel-password`
+pub const SENTINEL_PASSWORD: Key =
+    key("redis.sentinel-password", "text", true, "Password at the Sentinels, if they ask for one.");
+/// `redis.sentinel-password-file`
+pub const SENTINEL_PASSWORD_FILE: Key = key(
+    "redis.sentinel-password-file",
+    "path",
+    true,
+    "File that holds it, read again at each connect. If neither is set, the file redis-sentinel-password in $CREDENTIALS_DIRECTORY is used if it exists.",
+);
+/// `redis.ack`
+pub const ACK: Key = key(
+    "redis.ack",
+    "memory, replica:N with N from 1 to 100, or aof",
+    true,
+    "When a push counts: with memory when Redis answers; with replica:N when N replicas have it as well (WAIT); with aof when it is in the append-only \
+     file on the disk (WAITAOF, Redis 7.2 or later with appendonly yes). Until then the records are kept, and no more than is under way is pushed behind them. \
+     What each is worth: docs/DELIVERY.md.",
+);
 /// `redis.tls.enabled`
 pub const TLS_ENABLED: Key = key(
     "redis.tls.enabled",
@@ -99,10 +134,11 @@ pub const SHARD: Key = key(
 
 /// What the servers are to each other.
 pub fn topology(redis: &Redis) -> Topology {
-    match (redis.cluster, redis.shard) {
-        (true, _) => Topology::Cluster,
-        (_, true) => Topology::Shards,
-        _ => Topology::Direct,
+    match (redis.sentinel_master.as_str(), redis.cluster, redis.shard) {
+        (_, true, _) => Topology::Cluster,
+        (_, _, true) => Topology::Shards,
+        ("", ..) => Topology::Direct,
+        (master, ..) => Topology::Sentinel { master: master.to_owned() },
     }
 }
 
@@ -116,6 +152,8 @@ pub fn endpoint(redis: &Redis) -> Result<Endpoint, Invalid> {
     if !redis.password.is_empty() && !redis.password_file.is_empty() {
         return invalid("redis.password-file", "contradicts redis.password; set one of them");
     }
+    sentinels(redis)?;
+    let ack = redis.ack.parse().map_err(|why| Invalid { key: "redis.ack", why, other: None })?;
     if redis.cluster && redis.shard {
         return invalid(
             "redis.shard",
@@ -131,7 +169,7 @@ pub fn endpoint(redis: &Redis) -> Result<Endpoint, Invalid> {
     let address = Address { servers: &redis.server.0, port: redis.port, db: redis.db, topology: topology(redis) };
     let endpoint = Endpoint::parse(address, Duration::from_millis(connect), Duration::from_millis(timeout));
     let endpoint = endpoint.map_err(|why| Invalid { key: "redis.server", why, other: None })?;
-    secured(endpoint, redis)
+    secured(endpoint.with_ack(ack), redis)
 }
 
 /// The same with TLS, if that is wanted.
@@ -174,22 +212,56 @@ fn tls_files(tls: &Tls) -> TlsFiles {
     }
 }
 
-/// The endpoint with user and password, the password read now. The error says which file.
+/// What is said of Sentinels has to fit together.
+fn sentinels(redis: &Redis) -> Result<(), Invalid> {
+    if !redis.sentinel_password.is_empty() && !redis.sentinel_password_file.is_empty() {
+        return invalid("redis.sentinel-password-file", "contradicts redis.sentinel-password; set one of them");
+    }
+    if !redis.sentinel_master.is_empty() {
+        return match redis.cluster || redis.shard {
+            true => invalid("redis.sentinel-master", "contradicts redis.cluster and redis.shard"),
+            false => Ok(()),
+        };
+    }
+    for (key, text) in [
+        ("redis.sentinel-user", &redis.sentinel_user),
+        ("redis.sentinel-password", &redis.sentinel_password),
+        ("redis.sentinel-password-file", &redis.sentinel_password_file),
+    ] {
+        if !text.is_empty() {
+            return invalid(key, "is of no use without redis.sentinel-master");
+        }
+    }
+    Ok(())
+}
+
+/// The endpoint with users and passwords, the passwords read now. The error says which file.
 pub fn login(redis: &Redis, endpoint: &Endpoint) -> Result<Endpoint, String> {
+    let password = password(&redis.password, &redis.password_file, "redis-password")?;
+    let endpoint = endpoint.clone().with_login(&redis.user, &password);
+    if redis.sentinel_master.is_empty() {
+        return Ok(endpoint);
+    }
+    let (file, credential) = (&redis.sentinel_password_file, "redis-sentinel-password");
+    let sentinels = self::password(&redis.sentinel_password, file, credential)?;
+    Ok(endpoint.with_sentinel_login(&redis.sentinel_user, &sentinels))
+}
+
+/// A password from the first of file, setting and credential of systemd's.
+fn password(given: &str, file: &str, credential: &str) -> Result<String, String> {
     let from_file = |path: &Path| {
         std::fs::read_to_string(path)
             .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
             .map_err(|error| format!("the password file {} cannot be read: {error}", path.display()))
     };
-    let password = if !redis.password_file.is_empty() {
-        from_file(Path::new(&redis.password_file))?
-    } else if !redis.password.is_empty() {
-        redis.password.clone()
-    } else {
-        match std::env::var_os("CREDENTIALS_DIRECTORY").map(|dir| Path::new(&dir).join("redis-password")) {
-            Some(path) if path.exists() => from_file(&path)?,
-            _ => String::new(),
-        }
-    };
-    Ok(endpoint.clone().with_login(&redis.user, &password))
+    if !file.is_empty() {
+        return from_file(Path::new(file));
+    }
+    if !given.is_empty() {
+        return Ok(given.to_owned());
+    }
+    match std::env::var_os("CREDENTIALS_DIRECTORY").map(|dir| Path::new(&dir).join(credential)) {
+        Some(path) if path.exists() => from_file(&path),
+        _ => Ok(String::new()),
+    }
 }

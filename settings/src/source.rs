@@ -13,7 +13,7 @@ use crate::dotted;
 use crate::key::Key;
 
 /// Keys whose values are never repeated. An URL of redis may be put where the section belongs.
-const SECRET: [&str; 3] = ["redis", "redis.server", "redis.password"];
+const SECRET: [&str; 4] = ["redis", "redis.server", "redis.password", "redis.sentinel-password"];
 
 /// Why there are no settings. For exit status 78.
 #[derive(Debug, thiserror::Error)]

@@ -34,7 +34,8 @@ const MISTAKES: &[(&str, usize, &str)] = &[
         "[redis]\npasswort = \"x\"",
         2,
         "redis.passwort: unknown field `passwort`, expected one of `server`, `port`, `user`, `password`, `password-file`, \
-         `db`, `connect-timeout-ms`, `timeout-ms`, `cluster`, `shard`, `tls`",
+         `db`, `sentinel-master`, `sentinel-user`, `sentinel-password`, `sentinel-password-file`, `ack`, `connect-timeout-ms`, \
+         `timeout-ms`, `cluster`, `shard`, `tls`",
     ),
     (
         "\n\n[redsi]\nport = 1",
@@ -149,7 +150,28 @@ const MISTAKES: &[(&str, usize, &str)] = &[
     (
         "[redis]\nserver = [\"h\", \"i:7000\"]",
         2,
-        "redis.server: names several servers, and this version knows neither Sentinel nor Cluster",
+        "redis.server: names several servers; several are Sentinels, nodes of a Cluster or shards, and the settings say which",
+    ),
+    (
+        "[redis]\nsentinel-master = \"m\"\nserver = [\"h\", \"redis://i:7000/3\"]",
+        3,
+        "redis.server: names a database, and Sentinels have none",
+    ),
+    ("[redis]\nsentinel-user = \"u\"", 2, "redis.sentinel-user: is of no use without redis.sentinel-master"),
+    (
+        "[redis]\nsentinel-password = \"s3cr3t-W0rd\"\nsentinel-password-file = \"/x\"",
+        3,
+        "redis.sentinel-password-file: contradicts redis.sentinel-password; set one of them",
+    ),
+    (
+        "[redis]\nsentinel-password = 12345678",
+        2,
+        "redis.sentinel-password: invalid type, expected a string; allowed: text",
+    ),
+    (
+        "[redis]\nack = \"replica:0\"",
+        2,
+        "redis.ack: \"replica:0\" is not allowed; memory, replica:N with N from 1 to 100, or aof",
     ),
     ("[redis]\nserver = []", 2, "redis.server: is empty; give a host, host:port, /path/of/socket or redis:// URL"),
     (
@@ -252,7 +274,8 @@ fn a_mistake_on_the_command_line_names_its_key() {
         (
             vec!["--set", "redis.pasword=s3cr3t-W0rd"],
             "redis.pasword: is no setting; there are redis.server, redis.port, \
-         redis.user, redis.password, redis.password-file, redis.db, redis.connect-timeout-ms, redis.timeout-ms",
+         redis.user, redis.password, redis.password-file, redis.db, redis.sentinel-master, redis.sentinel-user, redis.sentinel-password, \
+         redis.sentinel-password-file, redis.ack, redis.connect-timeout-ms, redis.timeout-ms",
         ),
         (vec!["--set", "queue.in-flight=0"], "queue.in-flight: 0 is not allowed; 1 to 64"),
         (vec!["--port", "abc"], "redis.port: \"abc\" is not a number; allowed: 1 to 65535"),
@@ -350,6 +373,11 @@ user = ""
 password = ""
 password-file = ""
 db = 0
+sentinel-master = ""
+sentinel-user = ""
+sentinel-password = ""
+sentinel-password-file = ""
+ack = "memory"
 connect-timeout-ms = 1000
 timeout-ms = 5000
 cluster = false

@@ -41,6 +41,7 @@ mod redis_faults;
 mod redis_states;
 mod relp_tls;
 mod rsyslog_conf;
+mod sentinel;
 mod splice;
 mod spool_command;
 mod spool_folder;

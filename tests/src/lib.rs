@@ -28,6 +28,7 @@ pub mod redis;
 pub mod relp;
 pub mod rsyslog;
 pub mod sender;
+pub mod sentinel;
 pub mod servers;
 pub mod stage;
 pub mod tcp;

@@ -7,10 +7,15 @@ use std::time::Duration;
 
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 
+use super::ack::Ack;
 use super::cluster::{self, Map, Node, Route};
+use super::sentinel::Sentinels;
 use super::tls::{self, TlsFiles, WrongTls};
 use crate::error::Trouble;
 use crate::wire::{Patience, Wire};
+
+const REDIS_PORT: u16 = 6379;
+const SENTINEL_PORT: u16 = 26379;
 
 /// Where Redis is and how to get in. Cheap to clone.
 #[derive(Clone)]
@@ -22,6 +27,10 @@ pub struct Endpoint {
     map: Arc<Map>,
     /// The hash slot that is wanted of a cluster.
     slot: Option<u16>,
+    /// With Sentinel, whose are the servers: how to get into the master, wherever it is, and how the Sentinels find it.
+    beyond: Option<(ConnectionInfo, Sentinels)>,
+    /// When a push counts.
+    pub(super) ack: Ack,
     tls: Option<Arc<TlsFiles>>,
     /// How long connecting and logging in may take.
     pub connect_timeout: Duration,
@@ -39,6 +48,11 @@ pub enum Topology {
     Cluster,
     /// Nothing: each has some of the lanes.
     Shards,
+    /// Sentinels, which know where the master of this name is.
+    Sentinel {
+        /// The name.
+        master: String,
+    },
 }
 
 /// What [`Endpoint::parse`] is given.
@@ -46,7 +60,7 @@ pub enum Topology {
 pub struct Address<'a> {
     /// Each is `host`, `host:port`, `[v6]:port`, `/path/of/socket`, `redis://...`, `rediss://...`, `redis+unix://...` or `unix://...`.
     pub servers: &'a [String],
-    /// The port if a server names none.
+    /// The port if a server names none. Sentinels that name none have 26379 if this is 6379.
     pub port: u16,
     /// The database; an URL's own wins.
     pub db: u32,
@@ -57,7 +71,14 @@ pub struct Address<'a> {
 impl Endpoint {
     /// Reads addresses. The error says what is wrong with them; no secret is in it.
     pub fn parse(address: Address<'_>, connect_timeout: Duration, timeout: Duration) -> Result<Self, String> {
-        let of = |server: &String| parse(server.trim(), address.port, address.db);
+        let (port, db, beyond) = match &address.topology {
+            Topology::Direct | Topology::Cluster | Topology::Shards => (address.port, address.db, None),
+            Topology::Sentinel { master } => {
+                let port = if address.port == REDIS_PORT { SENTINEL_PORT } else { address.port };
+                (port, 0, Some((somewhere(address.db)?, Sentinels::new(master))))
+            }
+        };
+        let of = |server: &String| parse(server.trim(), port, db);
         let servers = match address.servers {
             [] => vec![of(&String::new())?],
             servers => servers.iter().map(of).collect::<Result<Vec<_>, _>>()?,
@@ -67,15 +88,19 @@ impl Endpoint {
             return Err("writes rediss:// for some servers and not for others; TLS is for all or for none".into());
         }
         if servers.len() > 1 && address.topology == Topology::Direct {
-            return Err("names several servers, and this version knows neither Sentinel nor Cluster".into());
+            return Err("names several servers; several are Sentinels, nodes of a Cluster or shards, and the settings say which".into());
         }
         let servers: Vec<_> = servers.into_iter().map(|(server, _)| server).collect();
         let topology = address.topology;
         if topology == Topology::Cluster && servers.iter().any(|server| server.redis_settings().db() != 0) {
             return Err("asks for a database, and a cluster has database 0 only".into());
         }
+        if beyond.is_some() && servers.iter().any(|server| server.redis_settings().db() != 0) {
+            return Err("names a database, and Sentinels have none".into());
+        }
+        let (map, ack) = (Arc::default(), Ack::Memory);
         let tls = (secure > 0).then(Arc::default);
-        Ok(Self { servers, topology, map: Arc::default(), slot: None, tls, connect_timeout, timeout })
+        Ok(Self { servers, topology, map, slot: None, tls, beyond, ack, connect_timeout, timeout })
     }
 
     /// The endpoint of whoever serves this list: in a cluster that node is found at each connect, otherwise it is the same endpoint.
@@ -99,8 +124,9 @@ impl Endpoint {
         self.servers.len()
     }
 
+    /// One server, in all else the same.
     fn only(&self, server: ConnectionInfo) -> Self {
-        Self { servers: vec![server], topology: Topology::Direct, slot: None, ..self.clone() }
+        Self { servers: vec![server], topology: Topology::Direct, slot: None, beyond: None, ..self.clone() }
     }
 
     /// How the list's node is found, if it has to be.
@@ -110,9 +136,9 @@ impl Endpoint {
         (self.topology == Topology::Cluster).then(|| Route { map: Arc::clone(&self.map), slot })
     }
 
-    /// Each server for itself.
+    /// Each server for itself, for questions and not for pushes.
     pub(super) fn each(&self) -> impl Iterator<Item = Self> {
-        self.servers.iter().map(|server| self.only(server.clone()))
+        self.servers.iter().map(|server| self.only(server.clone()).with_ack(Ack::Memory))
     }
 
     /// A node of the cluster; login and the like are those of the first seed.
@@ -150,25 +176,45 @@ impl Endpoint {
         self.tls.is_some()
     }
 
-    /// The same endpoint with these credentials; empty ones leave what an URL brought.
+    /// The same endpoint with these credentials; empty ones leave what an URL brought. With Sentinel they are those of the master.
     #[must_use]
     pub fn with_login(mut self, user: &str, password: &str) -> Self {
-        for server in &mut self.servers {
-            let mut settings = server.redis_settings().clone();
-            if !user.is_empty() {
-                settings = settings.set_username(user);
-            }
-            if !password.is_empty() {
-                settings = settings.set_password(password);
-            }
-            *server = server.clone().set_redis_settings(settings);
+        match &mut self.beyond {
+            Some((master, _)) => log_in(master, user, password),
+            None => self.servers.iter_mut().for_each(|server| log_in(server, user, password)),
         }
         self
+    }
+
+    /// The same endpoint with these credentials for its Sentinels; empty ones leave what an URL brought.
+    #[must_use]
+    pub fn with_sentinel_login(mut self, user: &str, password: &str) -> Self {
+        if self.beyond.is_some() {
+            self.servers.iter_mut().for_each(|server| log_in(server, user, password));
+        }
+        self
+    }
+
+    /// The same endpoint, with pushes that count only then.
+    #[must_use]
+    pub fn with_ack(self, ack: Ack) -> Self {
+        Self { ack, ..self }
     }
 
     /// What the servers are to each other.
     pub fn topology(&self) -> &Topology {
         &self.topology
+    }
+
+    /// How the master is found, with Sentinel.
+    pub(super) fn sentinels(&self) -> Option<&Sentinels> {
+        self.beyond.as_ref().map(|(_, sentinels)| sentinels)
+    }
+
+    /// The master at the address that a Sentinel has told.
+    pub(super) fn at_master(&self, host: &str, port: u16) -> Self {
+        let master = self.beyond.as_ref().map_or_else(|| self.first(), |(master, _)| master);
+        self.only(master.clone().set_addr(ConnectionAddr::Tcp(host.to_owned(), port)))
     }
 
     /// The first server: the only one if they are nothing to each other.
@@ -213,6 +259,9 @@ impl Endpoint {
 /// The addresses without users and passwords: this goes into log lines.
 impl std::fmt::Display for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Topology::Sentinel { master } = &self.topology {
+            write!(f, "the master of {master} by sentinel ")?;
+        }
         for (index, server) in self.servers.iter().enumerate() {
             write!(f, "{}{}", if index == 0 { "" } else { ", " }, server.addr())?;
         }
@@ -224,6 +273,22 @@ impl std::fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Endpoint({self})")
     }
+}
+
+/// A server whose address is not known yet.
+fn somewhere(db: u32) -> Result<ConnectionInfo, String> {
+    parse("localhost", REDIS_PORT, db).map(|(server, _)| server)
+}
+
+fn log_in(server: &mut ConnectionInfo, user: &str, password: &str) {
+    let mut settings = server.redis_settings().clone();
+    if !user.is_empty() {
+        settings = settings.set_username(user);
+    }
+    if !password.is_empty() {
+        settings = settings.set_password(password);
+    }
+    *server = server.clone().set_redis_settings(settings);
 }
 
 /// One address, and whether it asks for TLS.
@@ -296,9 +361,13 @@ mod tests {
     }
 
     fn several(servers: &[&str]) -> Result<String, String> {
+        endpoint(servers, Topology::Direct).map(|endpoint| endpoint.to_string())
+    }
+
+    fn endpoint(servers: &[&str], topology: Topology) -> Result<Endpoint, String> {
         let servers: Vec<String> = servers.iter().map(|server| (*server).to_owned()).collect();
-        let address = Address { servers: &servers, port: 6379, db: 0, topology: Topology::Direct };
-        Endpoint::parse(address, Duration::from_secs(1), Duration::from_secs(1)).map(|endpoint| endpoint.to_string())
+        let address = Address { servers: &servers, port: 6379, db: 2, topology };
+        Endpoint::parse(address, Duration::from_secs(1), Duration::from_secs(1))
     }
 
     #[test]
@@ -335,5 +404,20 @@ mod tests {
         assert!(several(&["h", "i"]).expect_err("two").contains("several"));
         assert!(several(&["rediss://h", "i"]).expect_err("mixed").contains("some"));
         assert!(several(&["h", "i:x"]).expect_err("a wrong one").contains("the port"));
+    }
+
+    #[test]
+    fn sentinels_and_master_have_a_login_each() {
+        let topology = || Topology::Sentinel { master: "logs".into() };
+        let all = endpoint(&["a", "redis://u:p@b:7000"], topology()).expect("good");
+        assert_eq!(all.to_string(), "the master of logs by sentinel a:26379, b:7000");
+        let all = all.with_login("me", "secret").with_sentinel_login("you", "");
+        let words = |endpoint: Endpoint| endpoint.login().into_iter().map(|words| words.join(" ")).collect::<Vec<_>>();
+        let sentinels: Vec<_> = all.each().map(words).collect();
+        assert_eq!(sentinels, [["AUTH you ", "PING"], ["AUTH you p", "PING"]]);
+        let master = all.at_master("h", 7001);
+        assert_eq!(master.to_string(), "h:7001");
+        assert_eq!(words(master), ["AUTH me secret", "SELECT 2", "PING"]);
+        assert!(endpoint(&["redis://a/3"], topology()).expect_err("a database").contains("database"));
     }
 }

@@ -2,8 +2,10 @@
 //!
 //! The socket is our own: [`crate::wire`] says why.
 
+mod ack;
 pub mod cluster;
 mod endpoint;
+mod sentinel;
 mod tls;
 
 use std::io;
@@ -14,6 +16,7 @@ use crate::error::Trouble;
 use crate::push::{self, Names, NotAReply, Reply};
 use crate::wire::{Broken, Patience, Wire};
 
+pub use self::ack::{Ack, Unconfirmed};
 pub use self::endpoint::{Address, Endpoint, Topology};
 pub use self::tls::{TlsFiles, WrongTls};
 
@@ -23,6 +26,10 @@ pub struct Link {
     timeout: Duration,
     /// In a cluster: the node it is connected to, and who is to hear what that says.
     route: Option<Box<(Endpoint, Route)>>,
+    /// When a push counts.
+    ack: Ack,
+    /// With Sentinel: whether this is still the master.
+    watch: Option<Box<sentinel::Watch>>,
 }
 
 impl Link {
@@ -38,6 +45,9 @@ impl Link {
 
     /// Connects and logs in while `patience` lasts.
     fn connect_within(endpoint: &Endpoint, patience: Patience<'_>) -> Result<Self, Trouble> {
+        if let Some(sentinels) = endpoint.sentinels() {
+            return sentinel::connect(endpoint, sentinels, patience);
+        }
         let Some(route) = endpoint.route() else { return Self::connect_to(endpoint, patience) };
         let node = route.find(endpoint, patience)?;
         match Self::connect_to(&node, patience) {
@@ -49,8 +59,10 @@ impl Link {
         }
     }
 
+    /// Connects to one server and logs in.
     fn connect_to(server: &Endpoint, patience: Patience<'_>) -> Result<Self, Trouble> {
-        let mut link = Self { wire: server.wire(patience)?, timeout: server.timeout, route: None };
+        let mut link =
+            Self { wire: server.wire(patience)?, timeout: server.timeout, route: None, ack: server.ack, watch: None };
         for (index, command) in server.login().iter().enumerate() {
             let command: Vec<&str> = command.iter().map(String::as_str).collect();
             match link.exchange(&command, patience) {
@@ -61,12 +73,13 @@ impl Link {
                 other => no_error(other.map_err(lost)?)?,
             };
         }
+        link.probe_wait(patience)?;
         Ok(link)
     }
 
     /// False if redis has closed the connection. Asks nobody.
     pub fn is_alive(&mut self) -> bool {
-        self.wire.is_alive()
+        self.wire.is_alive() && !self.watch.as_ref().is_some_and(|watch| watch.has_moved())
     }
 
     /// Sends packed commands, within the endpoint's time.
@@ -76,6 +89,9 @@ impl Link {
 
     /// Sends packed commands while `patience` lasts. After an error the connection is of no more use.
     pub fn send_within(&mut self, packed: &[u8], patience: Patience<'_>) -> Result<(), Trouble> {
+        if let Some(watch) = &mut self.watch {
+            watch.still_right(patience)?;
+        }
         self.wire.send(packed, patience).map_err(|error| away(&error))
     }
 
@@ -86,6 +102,10 @@ impl Link {
 
     /// Waits for the next reply while `patience` lasts. After an error the connection is of no more use.
     pub fn receive_within(&mut self, patience: Patience<'_>) -> Result<Reply, Trouble> {
+        // Nothing was sent, and nothing will come.
+        if self.watch.as_ref().is_some_and(|watch| watch.has_moved()) {
+            return Err(Trouble::Away { text: "the master is another by now".into() });
+        }
         let reply = self.wire.receive(patience).map_err(lost)?;
         if let (Reply::Error { code, text }, Some(route)) = (&reply, &self.route) {
             route.1.heard(&route.0, code, text);

@@ -65,6 +65,8 @@ pub(super) struct Sender {
     to: String,
     /// Chunks that were packed and not yet answered, and when.
     flight: VecDeque<(usize, Instant)>,
+    /// Chunks that Redis has taken and that do not count yet: they wait for replicas or the disk.
+    taken: Vec<(usize, u64, Instant)>,
     /// What Redis said of lists and records that it will never take.
     pub refusal: Option<Trouble>,
     /// Redis closed the connection because a record is too large.
@@ -133,8 +135,10 @@ impl Sender {
                     redirected = Some(trouble);
                 }
                 Err(Setback::Trouble(trouble)) => {
-                    // A connection that was good before may have been closed for lying idle: one more attempt, at once.
-                    let again = had_link && !cut && matches!(trouble, Trouble::Away { .. }) && !is_over(patience);
+                    // A connection that was good before may have been closed for lying idle, or its server is no master any more: one
+                    // more attempt, at once.
+                    let stale = matches!(trouble, Trouble::Away { .. }) || trouble.is_demotion();
+                    let again = had_link && !cut && stale && !is_over(patience);
                     if again {
                         cut = true;
                         continue;
@@ -209,10 +213,11 @@ impl Sender {
             (Err(_), Ok(())) if self.shut => Ok(()),
             (Err(trouble), _) => Err(trouble),
         };
-        if gone.is_err() || !self.flight.is_empty() {
+        if gone.is_err() || !self.flight.is_empty() || !self.taken.is_empty() {
             self.port.close();
             let mut doubt = 0;
-            for (index, _) in self.flight.drain(..) {
+            let taken = self.taken.drain(..).map(|(index, ..)| index);
+            for index in taken.chain(self.flight.drain(..).map(|(index, _)| index)) {
                 let chunk = &mut plan.chunks[index];
                 if !std::mem::replace(&mut chunk.doubt, true) {
                     doubt += chunk.count() as u64;
@@ -288,6 +293,9 @@ impl Sender {
                 hand_over(link, &mut self.out, patience)?;
             }
         }
+        if link.waits() && !self.flight.is_empty() {
+            link.pack_wait(&mut self.out, patience);
+        }
         hand_over(link, &mut self.out, patience)
     }
 
@@ -295,6 +303,7 @@ impl Sender {
     fn read(&mut self, core: &Core, lanes: &mut Lanes, plan: &mut Plan, patience: Patience<'_>) -> Result<(), Trouble> {
         let link = self.port.link().ok_or_else(closed)?;
         let mut trouble = None;
+        let waits = link.waits() && !self.flight.is_empty();
         while let Some((index, sent)) = self.flight.front().copied() {
             let chunk = &mut plan.chunks[index];
             let mut read: [Reply; 4] = [const { Reply::Nil }; 4];
@@ -318,7 +327,10 @@ impl Sender {
             let lane = &mut lanes[chunk.lane];
             match answer(wanted) {
                 Answer::Taken(length) => {
-                    taken(core, chunk, length, sent);
+                    match waits {
+                        true => self.taken.push((index, length, sent)),
+                        false => taken(core, chunk, length, sent),
+                    }
                     core.water.pushed(core, &lane.list, length);
                 }
                 Answer::Refused(_) => lane.known = false,
@@ -332,6 +344,13 @@ impl Sender {
                         trouble.get_or_insert(failed);
                     }
                 }
+            }
+        }
+        if waits {
+            let reply = link.receive_within(patience)?;
+            link.confirmed(&reply)?;
+            for (index, length, sent) in self.taken.drain(..) {
+                taken(core, &mut plan.chunks[index], length, sent);
             }
         }
         let Some(trouble) = trouble else { return Ok(()) };
@@ -392,10 +411,8 @@ fn place(
         lanes[*place].asked = false;
     }
     if !unknown.is_empty() {
-        let found = {
-            let names = unknown.iter().filter_map(|place| lanes[*place].names.as_ref().ok());
-            cursors(link, out, names, patience)?
-        };
+        let names: Vec<&push::Names> = unknown.iter().filter_map(|place| lanes[*place].names.as_ref().ok()).collect();
+        let found = secured(link, out, &names, patience)?;
         for (place, cursor) in unknown.into_iter().zip(found) {
             lanes[place].set_tip(&cursor);
         }
@@ -412,6 +429,25 @@ fn place(
     add(&core.counters.duplicates_suppressed, found as u64);
     add(&core.counters.accepted, found as u64);
     Ok(())
+}
+
+/// The cursors of all `names`. What they say counts: it was pushed over earlier connections, whose waits may never have been answered.
+fn secured(
+    link: &mut Link,
+    out: &mut Vec<u8>,
+    names: &[&push::Names],
+    patience: Patience<'_>,
+) -> Result<Vec<Vec<u8>>, Trouble> {
+    for _ in 0..ROUNDS {
+        let found = cursors(link, out, names.iter().copied(), patience)?;
+        // One write is enough: the wait for it is one for all that was written before.
+        let first = names.iter().zip(&found).find(|(_, cursor)| !cursor.is_empty());
+        match first {
+            Some((names, cursor)) if !link.secure_within(names, cursor, patience)? => {}
+            _ => return Ok(found),
+        }
+    }
+    Err(Trouble::Away { text: "the cursor moves without us: another producer of this name?".into() })
 }
 
 fn fence_round(
@@ -442,9 +478,13 @@ fn fence_round(
         }
     }
     fault::pass(Place::OutletBeforeFence);
+    let waits = link.waits() && !asked.is_empty();
+    if waits {
+        link.pack_wait(out, patience);
+    }
     hand_over(link, out, patience)?;
     fault::pass(Place::OutletAfterFence);
-    let mut settled = Vec::new();
+    let mut moved = Vec::new();
     let mut trouble = None;
     for (place, have, to) in asked {
         let reply = match link.receive_within(patience) {
@@ -455,17 +495,28 @@ fn fence_round(
             }
         };
         match answer(&[reply]) {
-            Answer::Taken(_) => {
-                let lane = &mut slot.lanes[place];
-                lane.doubt = None;
-                lane.set_tip(to.as_bytes());
-                settled.push((place, have));
-            }
+            Answer::Taken(_) => moved.push((place, have, to)),
             Answer::Refused(_) => {}
             Answer::Failed(failed) => {
                 trouble.get_or_insert(failed);
             }
         }
+    }
+    if waits {
+        // What was found counts when the fence behind it does. Until then all stays in doubt.
+        if let Some(Trouble::Away { .. }) = trouble {
+            moved.clear();
+        } else {
+            let reply = link.receive_within(patience)?;
+            link.confirmed(&reply)?;
+        }
+    }
+    let mut settled = Vec::new();
+    for (place, have, to) in moved {
+        let lane = &mut slot.lanes[place];
+        lane.doubt = None;
+        lane.set_tip(to.as_bytes());
+        settled.push((place, have));
     }
     settled.sort_unstable();
     let found =
@@ -555,12 +606,15 @@ pub(super) fn is_poison(trouble: &Trouble) -> bool {
     match trouble {
         Trouble::Answered { code, text, .. } if code == "NOPERM" => text.contains(" key"),
         Trouble::Answered { .. } => trouble.disposition() == Disposition::Poison,
-        Trouble::Away { .. } | Trouble::Insecure { .. } | Trouble::Confused { .. } => false,
+        Trouble::Away { .. } | Trouble::Insecure { .. } | Trouble::Unconfirmed { .. } | Trouble::Confused { .. } => {
+            false
+        }
     }
 }
 
-/// Errors that are about Redis' state and not about this connection.
+/// Errors that are about Redis' state and not about this connection. A master without its replicas may have been cut off from them, and
+/// be no master to the others any more: not one of them.
 fn keeps_connection(trouble: &Trouble) -> bool {
     matches!(trouble, Trouble::Answered { code, .. }
-        if ["OOM", "MISCONF", "BUSY", "NOREPLICAS", "TRYAGAIN", "ASK"].contains(&code.as_str()))
+        if ["OOM", "MISCONF", "BUSY", "TRYAGAIN", "ASK"].contains(&code.as_str()))
 }

@@ -33,6 +33,10 @@ impl LanePusher {
         fault::pass(Place::StartBeforeCursor);
         let cursor = link.cursor(&self.names.cursor).map_err(Setback::Redis)?;
         link.rehearse(&self.names).map_err(Setback::Redis)?;
+        // An earlier connection brought it there, and its wait may never have been answered.
+        if !link.secure(&self.names, &cursor).map_err(Setback::Redis)? {
+            return Err(Setback::Overtaken);
+        }
         self.look_at_policy(&mut link);
         self.gate.look(&mut link, &self.shared).map_err(Setback::Redis)?;
         let (at, origin) = self.place(&cursor)?;

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use delivery::dead_letter::DeadLetters;
 use delivery::lane::Lane;
-use delivery::link::Endpoint;
+use delivery::link::{Endpoint, Unconfirmed};
 use delivery::position::Position;
 use delivery::push::Names;
 use delivery::resume::Lost;
@@ -50,6 +50,8 @@ pub struct LanePusher {
     lane: Lane,
     /// Records of the batches under way, for the number of replies to each.
     under_way: VecDeque<usize>,
+    /// Those that were answered and have to be confirmed, with the length of the list.
+    unconfirmed: Unconfirmed<(usize, u64)>,
     /// Packed commands that were not sent yet.
     out: Vec<u8>,
     /// A batch whose commands are the last in `out`, while the lane has no room for it.
@@ -109,6 +111,7 @@ impl LanePusher {
             batcher,
             lane,
             under_way: VecDeque::new(),
+            unconfirmed: Unconfirmed::default(),
             out: Vec::new(),
             staged: None,
             gate,

@@ -111,6 +111,10 @@ impl LanePusher {
         if self.out.is_empty() {
             return Ok(());
         }
+        if link.waits() {
+            link.pack_wait_in_time(&mut self.out);
+            self.unconfirmed.waits(self.lane.under_way());
+        }
         fault::pass(Place::PushBeforeSend);
         if fault::armed(Place::PushMidSend) {
             let half = self.out.len() / 2;
@@ -137,7 +141,15 @@ impl LanePusher {
 
     /// Reads answers until at most `left` batches are under way.
     fn settle(&mut self, link: &mut Link, left: usize) -> Result<(), Setback> {
-        while self.under_way.len() > left {
+        while self.under_way.len() + self.unconfirmed.len() > left {
+            if self.unconfirmed.is_due() {
+                let reply = link.receive().map_err(Setback::Redis)?;
+                link.confirmed(&reply).map_err(Setback::Redis)?;
+                for (records, length) in self.unconfirmed.confirmed() {
+                    self.taken(records, length);
+                }
+                continue;
+            }
             let records = self.under_way[0];
             let mut read: [Reply; 4] = [const { Reply::Nil }; 4];
             let wanted = &mut read[..replies(records)];
@@ -150,7 +162,11 @@ impl LanePusher {
             match answer(wanted) {
                 Answer::Taken(length) => {
                     self.under_way.pop_front();
-                    self.taken(records, length);
+                    // What replicas or the disk have to confirm counts later.
+                    match link.waits() {
+                        true => self.unconfirmed.answered((records, length)),
+                        false => self.taken(records, length),
+                    }
                 }
                 Answer::Refused(_) => return Err(Setback::Overtaken),
                 Answer::Failed(trouble) => return Err(Setback::Redis(trouble)),

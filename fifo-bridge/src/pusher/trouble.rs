@@ -30,8 +30,9 @@ impl LanePusher {
     /// The connection is gone, or never was: says so once, counts, and waits.
     pub(super) fn suffer(&mut self, setback: Setback) {
         // What broke under a push is only mended when a push succeeds; what broke at the login, when the login does.
-        self.needs_proof |= !self.under_way.is_empty();
+        self.needs_proof |= !self.under_way.is_empty() || !self.unconfirmed.is_empty();
         self.under_way.clear();
+        self.unconfirmed.clear();
         self.out.clear();
         self.staged = None;
         let doubt = self.lane.lost();
@@ -93,8 +94,10 @@ impl LanePusher {
                 return self.stand_still(&format!("{trouble}: nothing is pushed until SIGHUP or a restart"));
             }
         }
+        let demoted = trouble.is_demotion() && self.backoff.failures() == 0;
         let pause = self.backoff.failed(fastrand::f64());
-        self.pause(pause);
+        // Sentinel knows the new master already, and tells it at the next connect.
+        self.pause(if demoted { Duration::ZERO } else { pause });
     }
 
     /// One of the `records` records that begin at `at` is larger than Redis takes. Alone, it is found; then it is parked, or waits.

@@ -9,7 +9,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use delivery::link::{Address, Endpoint, Topology};
+use delivery::link::{Ack, Address, Endpoint, Topology};
 use delivery::lists::lists;
 use delivery::outlet::OnRefused;
 use delivery::push::Side;
@@ -80,6 +80,10 @@ pub struct Server {
     pub password: Secret,
     /// Read at each connect.
     pub password_file: Option<PathBuf>,
+    /// When a push counts.
+    pub ack: Ack,
+    /// If the addresses are those of Sentinels.
+    pub sentinel: Option<Sentinel>,
     /// Whether and how the connection is secured.
     pub tls: Tls,
     /// How long connecting may take.
@@ -88,6 +92,19 @@ pub struct Server {
     pub cluster: bool,
     /// The addresses are servers that share the lanes.
     pub shard: bool,
+}
+
+/// Sentinels, and how to get in there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sentinel {
+    /// The name of the master that they watch.
+    pub master: String,
+    /// Empty: the default user.
+    pub user: String,
+    /// Empty: none, or in a file.
+    pub password: Secret,
+    /// Read at each connect.
+    pub password_file: Option<PathBuf>,
 }
 
 /// The spool.
@@ -157,31 +174,35 @@ impl Server {
     /// The same before TLS is asked for.
     fn plain_endpoint(&self, timeout: Duration) -> Result<Endpoint, String> {
         let address = Address { servers: &self.addresses.0, port: self.port, db: self.db, topology: self.topology() };
-        Endpoint::parse(address, self.connect_timeout, timeout)
+        Ok(Endpoint::parse(address, self.connect_timeout, timeout)?.with_ack(self.ack))
     }
 
     /// What the servers are to each other.
     pub fn topology(&self) -> Topology {
-        match (self.cluster, self.shard) {
-            (true, _) => Topology::Cluster,
-            (_, true) => Topology::Shards,
-            _ => Topology::Direct,
+        match (&self.sentinel, self.cluster, self.shard) {
+            (Some(sentinel), ..) => Topology::Sentinel { master: sentinel.master.clone() },
+            (None, true, _) => Topology::Cluster,
+            (None, _, true) => Topology::Shards,
+            (None, ..) => Topology::Direct,
         }
     }
 
-    /// The same with the login, the password read now.
+    /// The same with the login, the passwords read now.
     pub fn login(&self, endpoint: &Endpoint) -> Result<Endpoint, String> {
-        let password = match &self.password_file {
-            Some(path) => {
-                // A credential of systemd's, if the path is relative: the variable is not there when a person runs rsyslogd -N1.
-                let folder = std::env::var_os("CREDENTIALS_DIRECTORY").unwrap_or_default();
-                let path = PathBuf::from(folder).join(path);
-                let text = std::fs::read_to_string(&path)
-                    .map_err(|error| format!("serverpassword.file {} cannot be read: {error}", path.display()))?;
-                text.trim_end_matches(['\r', '\n']).to_owned()
-            }
-            None => self.password.0.clone(),
-        };
-        Ok(endpoint.clone().with_login(&self.user, &password))
+        let password = self::password("serverpassword.file", self.password_file.as_ref(), &self.password)?;
+        let endpoint = endpoint.clone().with_login(&self.user, &password);
+        let Some(sentinel) = &self.sentinel else { return Ok(endpoint) };
+        let sentinels = self::password("sentinel.password.file", sentinel.password_file.as_ref(), &sentinel.password)?;
+        Ok(endpoint.with_sentinel_login(&sentinel.user, &sentinels))
     }
+}
+
+fn password(name: &str, file: Option<&PathBuf>, given: &Secret) -> Result<String, String> {
+    let Some(path) = file else { return Ok(given.0.clone()) };
+    // A credential of systemd's, if the path is relative: the variable is not there when a person runs rsyslogd -N1.
+    let folder = std::env::var_os("CREDENTIALS_DIRECTORY").unwrap_or_default();
+    let path = PathBuf::from(folder).join(path);
+    let text =
+        std::fs::read_to_string(&path).map_err(|error| format!("{name} {} cannot be read: {error}", path.display()))?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }

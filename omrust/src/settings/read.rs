@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use delivery::limits::PRODUCER_BYTES_MAX;
+use delivery::link::Ack;
 use delivery::outlet::OnRefused;
 use delivery::push::{Names, Side};
 use delivery::spool::Sync;
 
 use super::table::{NOTHING, PARAMETERS, Role};
 use super::values::wrong;
-use super::{Key, Secret, Secrets, Server, Settings, SpoolSettings, Tls, Values};
+use super::{Key, Secret, Secrets, Sentinel, Server, Settings, SpoolSettings, Tls, Values};
 
 /// What a worker's number adds to the producer's name, at most.
 const SLOT_BYTES: usize = ":65535".len();
@@ -106,6 +107,8 @@ fn server(values: &Values, remarks: &mut Vec<String>, errors: &mut Vec<String>) 
         user: values.text("serveruser", errors).unwrap_or_default(),
         password: Secret(values.text("serverpassword", errors).unwrap_or_default()),
         password_file: values.text("serverpassword.file", errors).map(PathBuf::from),
+        ack: ack(values, errors),
+        sentinel: sentinel(values, errors),
         tls: Tls::read(values, errors),
         connect_timeout: milliseconds(values, "connecttimeout", 1_000, errors),
         cluster: values.switch("cluster", errors).unwrap_or(false),
@@ -117,6 +120,11 @@ fn server(values: &Values, remarks: &mut Vec<String>, errors: &mut Vec<String>) 
             "and cluster=\"on\" contradict each other: the nodes of a cluster share the lanes by themselves",
         ));
     }
+    if server.sentinel.is_some() && (server.cluster || server.shard) {
+        let other = if server.cluster { "cluster" } else { "shard" };
+        errors
+            .push(wrong("sentinel.master", &format!("contradicts {other}: the servers are Sentinels or they are not")));
+    }
     if server.cluster && server.db != 0 {
         errors.push(wrong("db", "is not 0, and a cluster has database 0 only"));
         return server;
@@ -126,6 +134,29 @@ fn server(values: &Values, remarks: &mut Vec<String>, errors: &mut Vec<String>) 
         Ok(endpoint) => server.tls.judge(values, endpoint, name, remarks, errors),
     }
     server
+}
+
+fn ack(values: &Values, errors: &mut Vec<String>) -> Ack {
+    let Some(text) = values.text("ack", errors) else { return Ack::Memory };
+    text.parse().unwrap_or_else(|_| {
+        errors.push(wrong("ack", &format!("is {text:?}")));
+        Ack::Memory
+    })
+}
+
+fn sentinel(values: &Values, errors: &mut Vec<String>) -> Option<Sentinel> {
+    contradict(values, "sentinel.password", "sentinel.password.file", errors);
+    for name in ["sentinel.user", "sentinel.password", "sentinel.password.file"] {
+        if values.has(name) && !values.has("sentinel.master") {
+            errors.push(wrong(name, "is of no use without sentinel.master"));
+        }
+    }
+    Some(Sentinel {
+        master: values.text("sentinel.master", errors)?,
+        user: values.text("sentinel.user", errors).unwrap_or_default(),
+        password: Secret(values.text("sentinel.password", errors).unwrap_or_default()),
+        password_file: values.text("sentinel.password.file", errors).map(PathBuf::from),
+    })
 }
 
 /// What lanes on several servers ask for.
@@ -292,6 +323,7 @@ mod tests {
             "mode" => "queue",
             "lanes" => "1",
             "maxlength" => "1000",
+            "ack" => "replica:2",
             "spool.maxsize" => "64m",
             "spool.sync" => "interval",
             "onrefused" => "hold",
@@ -308,6 +340,9 @@ mod tests {
                 "client_cert" => given.extend([("use_tls", "on"), ("client_key", "/k")]),
                 "client_key" => given.extend([("use_tls", "on"), ("client_cert", "/c")]),
                 "lane.template" => given.push(("lanes", "4")),
+                "sentinel.user" | "sentinel.password" | "sentinel.password.file" => {
+                    given.push(("sentinel.master", "m"))
+                }
                 "spool.maxsize" | "spool.delay" | "spool.sync" => given.push(("spool.directory", "/s")),
                 _ => {}
             }
@@ -348,14 +383,17 @@ mod tests {
             ("deadletter", "relative"),
             ("onrefused", "drop"),
             ("maxlength", "-5"),
-            ("ack", "aof"),
+            ("ack", "replica:0"),
             ("expiration", "5"),
             ("stream.del", "off"),
             ("tls", "maybe"),
             ("tls.cacert", "/no-tls"),
             ("client_key", "/no-tls"),
             ("sni", "no-tls"),
-            ("sentinel.master", "m"),
+            ("sentinel.master", ""),
+            ("sentinel.user", "u"),
+            ("sentinel.password", "p"),
+            ("sentinel.password.file", "/p"),
             ("cluster", "perhaps"),
             ("shard", "perhaps"),
         ];

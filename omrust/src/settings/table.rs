@@ -49,9 +49,9 @@ pub const NOTHING: &str = "nothing: take it out";
 #[rustfmt::skip]
 pub const PARAMETERS: &[Parameter] = &[
     Parameter { name: "server", role: Role::Ours, several: true, default: "127.0.0.1",
-        allowed: "host, host:port, [IPv6]:port, /path/of/socket, redis://..., rediss://... or redis+unix://...; with cluster or shard an array of them",
-        text: "Where Redis is. With `cluster` some of the nodes, with `shard` all servers." },
-    ours("serverport", "6379", "1 to 65535", "The port, if `server` names none."),
+        allowed: "host, host:port, [IPv6]:port, /path/of/socket, redis://..., rediss://... or redis+unix://...; with sentinel.master, cluster or shard an array of them",
+        text: "Where Redis is. With `sentinel.master` the Sentinels, with `cluster` some of the nodes, with `shard` all servers." },
+    ours("serverport", "6379", "1 to 65535", "The port, if `server` names none. Sentinels have 26379 unless this is another."),
     ours("cluster", "off", "on or off; not with dynakey, and only with db=\"0\"",
         "`server` names nodes of a Redis Cluster; the others are learnt from them. With several `lanes` the lists are named so that they lie on all masters: see [Lanes on several servers](#lanes-on-several-servers)."),
     ours("shard", "off", "on or off; not with dynakey",
@@ -62,6 +62,14 @@ pub const PARAMETERS: &[Parameter] = &[
     ours("serverpassword.file", "none", "the path of a file; a relative one is looked for in `$CREDENTIALS_DIRECTORY`",
         "A file with the password, read again at each connect. A line end behind the password is cut off."),
     ours("db", "0", "0 to 65535", "The database of Redis."),
+    ours("sentinel.master", "none", "the name of a master",
+        "The name of the master that the Sentinels watch. `server` is then the list of the Sentinels, and `serveruser`, `serverpassword` and `db` are the master's. They are asked at each connect."),
+    ours("sentinel.user", "none", "a user of the Sentinels' ACL; only with sentinel.master", "The user to log in as at the Sentinels."),
+    ours("sentinel.password", "none", "text; only with sentinel.master", "The password at the Sentinels, if they ask for one."),
+    ours("sentinel.password.file", "none", "the path of a file; a relative one is looked for in `$CREDENTIALS_DIRECTORY`; only with sentinel.master",
+        "A file with it, read again at each connect."),
+    ours("ack", "memory", "memory, replica:N with N from 1 to 100, or aof",
+        "When a push counts: when Redis answers; when N replicas have it as well (WAIT); when it is in the append-only file on the disk (WAITAOF: Redis 7.2 or later, `appendonly yes`). Before that rsyslog does not hear \"done\", unless the spool has it."),
     ours("tls", "off", "on or off", "TLS to Redis; a `rediss://` address switches it on as well. The server's certificate and its name are always checked."),
     ours("tls.cacert", "what the system trusts", "the path of a file or a folder; a relative one is looked for in `$CREDENTIALS_DIRECTORY`",
         "The certificates (PEM) of the CAs that the server's may be signed with. All files of TLS are read again at each connect."),
@@ -103,7 +111,6 @@ pub const PARAMETERS: &[Parameter] = &[
     ours("deadletter", "the spool's folder", "the path of a folder", "Where records go that Redis will never take, in `dead-letters.jsonl`, each with its reason."),
     ours("onrefused", "dead-letter", "dead-letter or hold",
         "What to do with records that Redis refuses for good: a key of another type, no permission for it. dead-letter parks them (without a folder rsyslog is told that they failed, and writes them to `action.errorFile`); hold waits."),
-    refused("ack", "memory", "this version takes Redis' own reply for the acknowledgement"),
     refused("expiration", NOTHING, "elements of a list do not expire"),
     refused("stream.outfield", NOTHING, NO_STREAMS),
     refused("stream.capacitylimit", NOTHING, NO_STREAMS),
@@ -115,7 +122,6 @@ pub const PARAMETERS: &[Parameter] = &[
     refused("stream.dynagroupack", NOTHING, NO_STREAMS),
     refused("stream.indexack", NOTHING, NO_STREAMS),
     refused("stream.dynaindexack", NOTHING, NO_STREAMS),
-    refused("sentinel.master", NOTHING, "this version knows no Sentinel"),
 ];
 
 /// The parameter of this name.

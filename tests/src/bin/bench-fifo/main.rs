@@ -1,6 +1,7 @@
 //! Benchmarks of fifo-bridge, side by side with its peers in one run: `make bench-fifo`.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
+mod acks;
 mod burst;
 mod lanes;
 mod peers;
@@ -37,6 +38,10 @@ fn main() {
         table(records, runs, 250, &[4]);
     }
     ways(records, runs);
+    acks::table(number("--ack-records", 300_000), runs);
+    if words.iter().any(|word| word == "--acks-only") {
+        return;
+    }
     bursts(runs);
     steady_state(number("--seconds", 10) as u64);
 }

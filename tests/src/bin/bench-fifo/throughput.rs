@@ -102,7 +102,7 @@ pub fn spread(runs: &[Run], figure: impl Fn(&Run) -> f64) -> Spread {
 }
 
 /// Writes in pieces of 64 KiB: the writer must not be what limits the bridge.
-fn write(fifo: &Path, records: usize) {
+pub fn write(fifo: &Path, records: usize) {
     let mut pipe = PipeWriter::open(fifo);
     let mut piece = Vec::with_capacity(64 << 10);
     for n in 0..records {
