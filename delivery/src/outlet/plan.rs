@@ -281,6 +281,7 @@ mod tests {
 
     #[test]
     fn nothing_goes_behind_what_was_refused_in_its_lane() {
+        use State::{Open, Refused, Settled};
         let mut plan = plan(&[vec![0; 600], vec![1; 600]].concat(), BOUNDS, 1);
         let lanes: Vec<usize> = plan.chunks.iter().map(|chunk| chunk.lane).collect();
         assert_eq!(lanes, [0, 0, 0, 1, 1, 1]);
@@ -289,7 +290,6 @@ mod tests {
         (plan.chunks[0].state, plan.chunks[1].state) = (State::Settled, State::Refused);
         plan.hold_back();
         let states: Vec<State> = plan.chunks.iter().map(|chunk| chunk.state).collect();
-        use State::{Open, Refused, Settled};
         assert_eq!(states, [Settled, Refused, Refused, Open, Open, Open]);
     }
 
