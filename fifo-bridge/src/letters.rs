@@ -42,10 +42,13 @@ pub struct Kind {
     pub detail: String,
 }
 
-/// What is in the file, by reason and list; and how many lines are no letters.
-pub fn kinds(path: &Path) -> anyhow::Result<(BTreeMap<(String, String), Kind>, u64)> {
+/// By reason and list.
+pub type Kinds = BTreeMap<(String, String), Kind>;
+
+/// What is in the file; and how many lines are no letters.
+pub fn kinds(path: &Path) -> anyhow::Result<(Kinds, u64)> {
     let mut letters = open(path, false)?;
-    let mut kinds = BTreeMap::<(String, String), Kind>::new();
+    let mut kinds = Kinds::new();
     while let Some(letter) = letters.next_letter()? {
         let kind = kinds.entry((letter.reason, letter.list)).or_default();
         let first = if kind.letters == 0 { letter.time } else { kind.times.0 };
@@ -57,7 +60,7 @@ pub fn kinds(path: &Path) -> anyhow::Result<(BTreeMap<(String, String), Kind>, u
 }
 
 /// The same as JSON, a value for each reason and list.
-pub fn as_json(kinds: &BTreeMap<(String, String), Kind>) -> Value {
+pub fn as_json(kinds: &Kinds) -> Value {
     let kind = |((reason, list), kind): (&(String, String), &Kind)| json!({"reason": reason, "list": list, "letters": kind.letters, "first": kind.times.0, "last": kind.times.1, "detail": kind.detail});
     kinds.iter().map(kind).collect()
 }

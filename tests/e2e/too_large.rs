@@ -85,7 +85,7 @@ fn killed_while_they_become_dead_letters() {
     let mut writer = PipeWriter::open(&stage.bridge.fifo());
     let mut next = 0;
     for place in
-        ["dead-letter-before-write", "dead-letter-after-write", "push-before-send", "push-after-send"].repeat(3)
+        ["dead-letter-before-write", "dead-letter-after-write", "push-before-send", "start-before-cursor"].repeat(3)
     {
         stage.bridge.kill9();
         stage.bridge.launch_with_fault(place, fastrand::u64(1..=3));

@@ -71,6 +71,8 @@ pub struct LanePusher {
     /// The class of the trouble that was last logged.
     said: Option<String>,
     lost_said: Option<(Lost, Instant)>,
+    /// When a record that is too large was last mentioned in the log.
+    large_said: Option<Instant>,
     policy_said: Option<String>,
     down_since: Option<Instant>,
     kept_house: Instant,
@@ -123,6 +125,7 @@ impl LanePusher {
             park: None,
             said: None,
             lost_said: None,
+            large_said: None,
             policy_said: None,
             down_since: None,
             kept_house: Instant::now(),

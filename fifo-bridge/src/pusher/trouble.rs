@@ -10,6 +10,9 @@ use delivery::push;
 use super::{IDLE, LanePusher, SLICE};
 use crate::batcher::{Hold, Park};
 
+/// Records that are too large are mentioned in the log this often, at most: a sender of many must not fill it.
+const SAY_LARGE: Duration = Duration::from_secs(60);
+
 /// Why the pusher has no connection, or loses it.
 pub(super) enum Setback {
     /// Redis.
@@ -110,7 +113,12 @@ impl LanePusher {
         let parks = self.settings.park_refused();
         let fate = if parks { "it becomes a dead letter" } else { "all that is behind it waits in the spool" };
         let text = format!("redis refuses a record at {at}, {fate}: {trouble}");
-        self.say("too-large", log::Level::Error, &text);
+        if !parks {
+            self.say("too-large", log::Level::Error, &text);
+        } else if self.large_said.is_none_or(|said| said.elapsed() >= SAY_LARGE) {
+            self.large_said = Some(Instant::now());
+            log::error!("{text}");
+        }
         self.shared.note_health(self.number, |health| {
             health.connected &= parks;
             health.last_error = text;
