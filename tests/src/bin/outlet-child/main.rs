@@ -40,9 +40,6 @@ struct Args {
     /// Records go in turn to `list0`, `list1`, ...; to `main` if it is 0.
     #[arg(long, default_value_t = 0)]
     lists: usize,
-    /// From this length on a list is held back; never if it is 0.
-    #[arg(long, default_value_t = 0)]
-    max_length: u64,
     /// How long to wait between batches, in microseconds.
     #[arg(long, default_value_t = 500)]
     pause: u64,
@@ -170,7 +167,6 @@ fn outlet(args: &Args) -> Arc<Outlet> {
         list: "main".into(),
         delay: Duration::from_millis(args.delay),
         timeout: Duration::from_millis(args.timeout),
-        max_length: args.max_length,
         dead_letters: Some(args.ledger.join("letters")),
         on_refused: if args.hold { OnRefused::Hold } else { OnRefused::DeadLetter },
         journal,
