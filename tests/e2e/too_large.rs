@@ -89,7 +89,6 @@ fn killed_while_they_become_dead_letters() {
     {
         stage.bridge.kill9();
         stage.bridge.launch_with_fault(place, fastrand::u64(1..=3));
-        stage.bridge.ready();
         // The pipe is full while nobody reads it.
         std::thread::scope(|scope| {
             let writing = scope.spawn(|| write(&mut writer, next..next + 40));
