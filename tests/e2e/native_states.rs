@@ -178,6 +178,7 @@ fn redis_goes_back_to_an_older_state() {
 
 /// rsyslogd ends while Redis stands still, whatever the action waits for. The limit here finds a hang; how long it takes is printed.
 #[test]
+#[expect(clippy::print_stderr, reason = "the manual names this figure")]
 fn rsyslogd_stops_while_redis_stands_still() {
     each_way(|scene, spool| {
         let mut redis = Redis::setup(scene).start();
@@ -192,7 +193,7 @@ fn rsyslogd_stops_while_redis_stands_still() {
         let begun = Instant::now();
         let status = rsyslogd.child().term(Duration::from_secs(10));
         assert!(status.success(), "rsyslogd ended with {status}");
-        println!("rsyslogd stopped in {:.2} s, spool: {}", begun.elapsed().as_secs_f64(), spool.is_some());
+        eprintln!("rsyslogd stopped in {:.2} s, spool: {}", begun.elapsed().as_secs_f64(), spool.is_some());
         redis.sigcont();
         if spool.is_some() {
             // What it had is in the spool.

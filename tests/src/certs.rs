@@ -54,17 +54,17 @@ impl Authority {
 
     /// Signs a certificate for these names, in files of this name. What was there is replaced, each file at once.
     pub fn issue(&self, file: &str, names: &[&str]) -> Pair {
-        self.sign(file, params(file, names))
+        self.sign(file, &params(file, names))
     }
 
     /// The same, and it has expired.
     pub fn issue_expired(&self, file: &str, names: &[&str]) -> Pair {
         let mut params = params(file, names);
         params.not_after = date_time_ymd(2020, 1, 1);
-        self.sign(file, params)
+        self.sign(file, &params)
     }
 
-    fn sign(&self, file: &str, params: CertificateParams) -> Pair {
+    fn sign(&self, file: &str, params: &CertificateParams) -> Pair {
         let key = key();
         let cert = params.signed_by(&key, &self.issuer).expect("a certificate");
         Pair { cert: self.put(file, "crt", &cert.pem()), key: self.put(file, "key", &key.serialize_pem()) }

@@ -39,7 +39,7 @@ fn a_record_that_is_too_large_keeps_back_what_is_behind_it() {
     let outlet = outlet(&server, held(None));
     let mut worker = outlet.worker();
     let mut batch = Records::main(0..20);
-    batch.0[7].1 = [b"record 00000007".as_slice(), &[b'x'; 2 << 20]].concat();
+    batch.0[7].1 = [b"record 00000007".as_slice(), &vec![b'x'; 2 << 20]].concat();
     for _ in 0..3 {
         assert_eq!(commit(&mut worker, &batch), Outcome::Later);
         assert_numbers(&server, "main", 0..7);
@@ -57,7 +57,7 @@ fn the_same_with_a_spool_and_the_other_lists_go_on() {
     let outlet = outlet(&server, held(Some(folder.path())));
     let mut worker = outlet.worker();
     let mut large = Records::dealt(&["a", "big"], 0..20);
-    large.0[7].1 = [b"record 00000007".as_slice(), &[b'x'; 2 << 20]].concat();
+    large.0[7].1 = [b"record 00000007".as_slice(), &vec![b'x'; 2 << 20]].concat();
     assert_eq!(commit(&mut worker, &large), Outcome::Done);
     for n in 1..200 {
         assert_eq!(commit(&mut worker, &Records::dealt(&["a", "big"], n * 20..n * 20 + 20)), Outcome::Done);

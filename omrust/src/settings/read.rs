@@ -313,11 +313,10 @@ mod tests {
     fn every_parameter_has_a_value_that_is_good() {
         let good = |name: &'static str| match name {
             "server" => "redis://u:secret@h:1/3",
-            "tls" | "use_tls" => "on",
             "sni" | "tls.servername" => "redis.example.net",
             "socketpath" | "spool.directory" | "deadletter" => "/run/x",
             "serverport" | "db" | "timeout" | "connecttimeout" | "spool.delay" => "7",
-            "dynakey" | "userpush" | "cluster" => "on",
+            "dynakey" | "userpush" | "cluster" | "tls" | "use_tls" => "on",
             "shard" => "off",
             "push" => "left",
             "mode" => "queue",
@@ -341,7 +340,7 @@ mod tests {
                 "client_key" => given.extend([("use_tls", "on"), ("client_cert", "/c")]),
                 "lane.template" => given.push(("lanes", "4")),
                 "sentinel.user" | "sentinel.password" | "sentinel.password.file" => {
-                    given.push(("sentinel.master", "m"))
+                    given.push(("sentinel.master", "m"));
                 }
                 "spool.maxsize" | "spool.delay" | "spool.sync" => given.push(("spool.directory", "/s")),
                 _ => {}

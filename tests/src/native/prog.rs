@@ -106,7 +106,10 @@ fn action(place: &Place, mode: &str) -> String {
             "tls.mycert" => writeln!(redis, "tls.cert = \"{value}\""),
             "tls.myprivkey" => writeln!(redis, "tls.key = \"{value}\""),
             // What it does anyway.
-            "onrefused" => Ok(assert_eq!(value, "hold")),
+            "onrefused" => {
+                assert_eq!(value, "hold");
+                Ok(())
+            }
             "serveruser" => writeln!(redis, "user = \"{value}\""),
             "serverpassword" => writeln!(redis, "password = \"{value}\""),
             "serverpassword.file" => writeln!(redis, "password-file = \"{value}\""),

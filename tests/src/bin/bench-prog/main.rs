@@ -41,10 +41,13 @@ struct Arguments {
     limit: u64,
 }
 
+/// The command that rsyslogd starts.
+type Program = Box<dyn Fn(&Scene, &Redis) -> String>;
+
 /// What is measured, and the command that rsyslogd starts for it.
 struct Subject {
     name: String,
-    binary: Box<dyn Fn(&Scene, &Redis) -> String>,
+    binary: Program,
 }
 
 fn main() {
