@@ -111,10 +111,10 @@ impl Place {
 /// Passes `place`; may not return.
 #[cfg(feature = "fault-points")]
 pub fn pass(place: Place) {
+    static PANICS: Armed = Armed::new("FIFO_BRIDGE_PANIC");
     if armed(place) && KILL.count() == 1 {
         let _ = nix::sys::signal::kill(nix::unistd::Pid::this(), nix::sys::signal::Signal::SIGKILL);
     }
-    static PANICS: Armed = Armed::new("FIFO_BRIDGE_PANIC");
     assert!(!PANICS.is(place) || PANICS.count() < 1, "a test wants a panic at {}", place.name());
 }
 
