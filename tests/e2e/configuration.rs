@@ -82,13 +82,13 @@ const MISTAKES: &[(&str, usize, &str)] = &[
     (
         "[redis]\nserver = [12345678]",
         2,
-        "redis.server: invalid type, expected a string; allowed: host, host:port, [v6]:port, /path/of/socket, redis://…, unix://…",
+        "redis.server: invalid type, expected a string; allowed: host, host:port, [v6]:port, /path/of/socket, redis://…, rediss://…, unix://…",
     ),
     (
         "[redis]\nserver = 12345678",
         2,
         "redis.server: invalid type, expected a string or an array of strings; allowed: host, host:port, [v6]:port, \
-         /path/of/socket, redis://…, unix://…",
+         /path/of/socket, redis://…, rediss://…, unix://…",
     ),
     ("redis = \"redis://u:s3cr3t-W0rd@h\"", 1, "redis: invalid type, expected a section"),
     // Out of range.
@@ -274,8 +274,9 @@ fn a_mistake_on_the_command_line_names_its_key() {
         (
             vec!["--set", "redis.pasword=s3cr3t-W0rd"],
             "redis.pasword: is no setting; there are redis.server, redis.port, \
-         redis.user, redis.password, redis.password-file, redis.db, redis.sentinel-master, redis.sentinel-user, redis.sentinel-password, \
-         redis.sentinel-password-file, redis.ack, redis.connect-timeout-ms, redis.timeout-ms",
+         redis.user, redis.password, redis.password-file, redis.db, redis.tls.enabled, redis.tls.ca-cert, redis.tls.cert, redis.tls.key, \
+         redis.tls.server-name, redis.sentinel-master, redis.sentinel-user, redis.sentinel-password, redis.sentinel-password-file, \
+         redis.ack, redis.connect-timeout-ms, redis.timeout-ms, redis.cluster, redis.shard",
         ),
         (vec!["--set", "queue.in-flight=0"], "queue.in-flight: 0 is not allowed; 1 to 64"),
         (vec!["--port", "abc"], "redis.port: \"abc\" is not a number; allowed: 1 to 65535"),
@@ -382,6 +383,13 @@ connect-timeout-ms = 1000
 timeout-ms = 5000
 cluster = false
 shard = false
+
+[redis.tls]
+enabled = false
+ca-cert = ""
+cert = ""
+key = ""
+server-name = ""
 
 [queue]
 key = "rsyslog"

@@ -59,7 +59,7 @@ fn another_interface_and_a_missing_function_refuse_the_load_with_one_line() {
 fn every_known_interface_of_the_counters_is_used_and_an_unknown_one_means_one_warning() {
     for version in ["13", "14", "15", "16"] {
         let said = host(&["stats", version]);
-        has(&said, "stats 12 counters");
+        has(&said, "stats 13 counters");
         has(&said, "counter received 0 1 0");
         has(&said, "counter spool_bytes 0 0 0");
         has(&said, "stats gone");

@@ -73,22 +73,22 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("client_cert", "/without/its/key", "use_tls=\"on\""),
     ("client_key", "/without/its/certificate", "use_tls=\"on\""),
     ("sni", "no name", "use_tls=\"on\""),
-    ("cluster", "on", ""),
+    ("cluster", "perhaps", ""),
+    ("shard", "perhaps", ""),
 ];
 
-/// The files may come, or be mended, before a connection is made: it is said, and not refused.
+/// The files may come, or be mended, before a connection is made.
 #[test]
-fn files_of_tls_that_cannot_be_used_are_told() {
+fn files_of_tls_that_cannot_be_used_are_no_mistake() {
     let scene = Scene::new();
     let empty = scene.write("empty.pem", "nothing\n").display().to_string();
-    for (words, why) in [
-        ("tls.cacert=\"/nowhere/ca.pem\"".to_owned(), "/nowhere/ca.pem cannot be read"),
-        (format!("tls.cacert=\"{empty}\""), "holds no certificate in PEM form"),
-        (format!("client_cert=\"{empty}\" client_key=\"{empty}\""), "holds no certificate in PEM form"),
+    for words in [
+        "tls.cacert=\"/nowhere/ca.pem\"".to_owned(),
+        format!("tls.cacert=\"{empty}\""),
+        format!("client_cert=\"{empty}\" client_key=\"{empty}\""),
     ] {
         let (good, said) = checked(&[action(&format!("key=\"k\" tls=\"on\" {words}"))]);
         assert!(good, "{said}");
-        assert!(said.contains(why), "{why} in {said}");
     }
 }
 
