@@ -127,7 +127,7 @@ step "a password by credential"
 cli config set requirepass secret > /dev/null
 cli() { REDISCLI_AUTH=secret redis-cli "$@"; }
 (umask 077; echo secret > /etc/fifo-bridge/redis-password)
-sed 's/^#LoadCredential/LoadCredential/' /usr/lib/systemd/system/fifo-bridge.service > /etc/systemd/system/fifo-bridge.service
+sed 's/^#LoadCredential=redis-password/LoadCredential=redis-password/' /usr/lib/systemd/system/fifo-bridge.service > /etc/systemd/system/fifo-bridge.service
 grep --quiet '^LoadCredential=redis-password:/etc/fifo-bridge/redis-password' /etc/systemd/system/fifo-bridge.service || fail "no credential"
 rm -r /etc/systemd/system/fifo-bridge.service.d
 systemctl daemon-reload; must "restart" systemctl restart fifo-bridge.service
