@@ -26,7 +26,19 @@ fn config(directory: &Path) -> JournalConfig {
 }
 
 fn open(config: &JournalConfig) -> (Arc<Journal>, Reader) {
-    Journal::open(config.clone(), NOW).expect("open")
+    once_free(|| Journal::open(config.clone(), NOW))
+}
+
+/// What `open` brings once nobody holds the folder: a child that another test starts holds every lock of this process for the
+/// moment between fork and exec.
+fn once_free<T>(mut open: impl FnMut() -> Result<T, JournalError>) -> T {
+    let begun = std::time::Instant::now();
+    loop {
+        match open() {
+            Err(JournalError::InUse { .. }) if begun.elapsed().as_secs() < 10 => std::thread::yield_now(),
+            opened => return opened.expect("open"),
+        }
+    }
 }
 
 /// In memory where there is such a place: the disk's own pace would be most of the time.
