@@ -8,7 +8,7 @@ pub const LANES_MAX: u32 = 1024;
 /// The lists of `key` with so many lanes, that of lane 0 first.
 ///
 /// One lane is `key` itself; several are `key:0`, `key:1` and so on. In a cluster the name decides the node: there a number is added
-/// behind some of them, `key:1:17`, so that the lists lie evenly over the hash slots. See [`spread`].
+/// behind some of them, `key:1:17`, so that the lists lie evenly over the hash slots. See `spread`.
 pub fn lists(topology: &Topology, key: &str, lanes: u32) -> Result<Vec<String>, String> {
     match (lanes, topology) {
         (0 | 1, _) => Ok(vec![key.to_owned()]),
