@@ -72,21 +72,21 @@ $(ZIG)/cargo-zigbuild:
 	$(ZIG)/pip install --quiet --disable-pip-version-check ziglang==$(ZIG_VERSION) cargo-zigbuild==$(CARGO_ZIGBUILD_VERSION)
 
 ## test: all tests, against real rsyslogd, redis-server, PHP and systemd
-# The packages are made first, with the machine to themselves; tests look into them. Most tests wait for their peers: four at a time on
+# The packages are made first, with the machine to themselves; tests look into them. Most tests wait for their peers: six at a time on
 # two processors keep them busy.
 .PHONY: test
 test: need deb
-	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-4} $(CARGO) test --locked --workspace
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} $(CARGO) test --locked --workspace
 
 ## test-matrix: the portable module, and omrust-prog behind omprog, in every rsyslogd from 8.2102 to 8.2610 that apt can fetch; one that cannot be had is named
 .PHONY: test-matrix
 test-matrix: need build-portable
-	OMRUST_SO=$(abspath $(PORTABLE)) $(CARGO) test --locked --package e2e --test matrix
+	OMRUST_SO=$(abspath $(PORTABLE)) $(CARGO) test --locked --workspace --test matrix
 
 ## test-servers: the suites that push, against Valkey and other versions of Redis that apt can fetch; one that cannot be had is named
 .PHONY: test-servers
 test-servers: need
-	$(CARGO) test --locked --package e2e --test servers
+	$(CARGO) test --locked --workspace --test servers
 
 # demo [N=records] [DOOR=pipe|prog|native]. Everything else that the demo takes goes into ARGS; "make demo ARGS=--help" tells.
 N ?=
@@ -127,8 +127,8 @@ ROUNDS ?= 20
 ## torture: the tests that kill, for much longer (ROUNDS=20 times as long)
 .PHONY: torture
 torture: need
-	E2E_TORTURE=$(ROUNDS) $(CARGO) test --locked --package e2e --test e2e -- --nocapture kills splice journal::
-	E2E_TORTURE=$(ROUNDS) $(CARGO) test --locked --package e2e --test outlet
+	E2E_TORTURE=$(ROUNDS) $(CARGO) test --locked --workspace --test e2e -- --nocapture kills splice journal::
+	E2E_TORTURE=$(ROUNDS) $(CARGO) test --locked --workspace --test outlet
 
 ## deb: Debian packages in target/debian: rsyslog-omrust (the module), omrust-prog and fifo-bridge
 .PHONY: deb
