@@ -37,6 +37,7 @@ fn make(words: &[&str]) -> Command {
     let mut command = Command::new("make");
     command.current_dir(root()).env("CARGO_TARGET_DIR", target()).args(["--no-print-directory"]).args(words);
     // This may run below another make.
+    e2e::cargo::outside(&mut command);
     for name in ["MAKEFLAGS", "MFLAGS", "MAKELEVEL", "DESTDIR", "PREFIX"] {
         command.env_remove(name);
     }

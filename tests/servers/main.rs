@@ -71,8 +71,7 @@ fn main() {
 
 /// Runs a suite with this server in place of redis-server.
 fn passes(server: &Path, words: &[&str]) -> Result<(), Failed> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
+    let mut command = e2e::cargo::cargo();
     command.args(["test", "--quiet", "--locked"]).args(words).env("REDIS_SERVER", server);
     let said = run(command, LIMIT)?;
     // A filter that fits nothing must not look like success.

@@ -65,8 +65,7 @@ fn build(features: &[&str], name: &str) -> PathBuf {
         "debug" => "dev",
         other => other,
     };
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
+    let status = crate::cargo::cargo()
         .args(["build", "--quiet", "--locked", "--package", "fifo-bridge", "--bin", "fifo-bridge"])
         .args(["--profile", profile])
         .arg("--target-dir")

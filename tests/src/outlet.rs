@@ -15,8 +15,7 @@ pub fn binary() -> &'static Path {
         let dir = profile_dir();
         let profile =
             if dir.ends_with("debug") { "dev".into() } else { dir.file_name().unwrap_or_default().to_owned() };
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let status = Command::new(cargo)
+        let status = crate::cargo::cargo()
             .args(["build", "--quiet", "--locked", "--package", "e2e", "--bin", "outlet-child"])
             .args(["--features", "fault-points", "--profile"])
             .arg(profile)

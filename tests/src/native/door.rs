@@ -1,10 +1,8 @@
 //! The actions that bring records from rsyslogd into Redis.
 
-use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -130,8 +128,7 @@ fn build(dir: &Path, features: &[&str]) -> PathBuf {
         "debug" => "dev",
         other => other,
     };
-    let cargo: OsString = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
+    let mut command = crate::cargo::cargo();
     command.args(["build", "--quiet", "--locked", "--package", "omrust", "--lib", "--profile", profile]).args(features);
     command.arg("--target-dir").arg(dir.parent().expect("a profile is in the target folder"));
     command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace"));

@@ -1,6 +1,5 @@
 //! omrust-prog behind rsyslog's omprog, as a door; and alone, in a conversation.
 
-use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -40,8 +39,7 @@ fn build(name: &str, features: &[&str]) -> PathBuf {
         "debug" => "dev",
         other => other,
     };
-    let cargo: OsString = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
+    let mut command = crate::cargo::cargo();
     command.args(["build", "--quiet", "--locked", "--package", "omrust-prog", "--profile", profile]).args(features);
     command.arg("--target-dir").arg(dir.parent().expect("a profile is in the target folder"));
     command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace"));
