@@ -2,7 +2,6 @@
 #![expect(clippy::print_stderr, reason = "why a server was left out is for the person who reads the output")]
 
 use std::path::Path;
-use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
