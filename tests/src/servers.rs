@@ -23,9 +23,8 @@ pub struct Kind {
 }
 
 /// All of them. The installed redis-server is what every other test runs against.
-pub const KINDS: [Kind; 4] = [
+pub const KINDS: [Kind; 3] = [
     Kind { name: "valkey", suite: "trixie" },
-    Kind { name: "redis", suite: "bullseye" },
     Kind { name: "redis", suite: "trixie" },
     Kind { name: "redis", suite: "sid" },
 ];
