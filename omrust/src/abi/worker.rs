@@ -1,7 +1,7 @@
 //! Workers as rsyslogd holds them: one for each of its threads and action. Calls for one worker never overlap, but for a HUP.
 
 use std::ffi::{CStr, c_int, c_void};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use delivery::outlet::{FanWorker, Outcome};
@@ -15,8 +15,6 @@ use crate::settings::Key;
 
 /// How long a call may wait for Redis while rsyslogd ends.
 const LAST_PATIENCE: Duration = Duration::from_millis(300);
-/// After so much of rsyslogd's end no call waits any more: it makes about ten of them for what is left, and a person waits for all.
-const ALL_PATIENCE: Duration = Duration::from_millis(600);
 
 /// What rsyslogd's worker pointer points at.
 pub struct Worker {
@@ -24,8 +22,6 @@ pub struct Worker {
     outlet: Mutex<FanWorker>,
     instance: Arc<Instance>,
     templates: usize,
-    /// When rsyslogd was first seen to end.
-    ending: OnceLock<Instant>,
 }
 
 /// `createWrkrInstance`: never fails because Redis is away; it connects when there is something to do.
@@ -37,7 +33,7 @@ pub unsafe fn create(instance: *mut c_void) -> *mut c_void {
     instance::start(&instance);
     let templates = instance.action.settings().templates().len();
     let outlet = Mutex::new(instance.action.worker());
-    Box::into_raw(Box::new(Worker { outlet, instance, templates, ending: OnceLock::new() })).cast()
+    Box::into_raw(Box::new(Worker { outlet, instance, templates })).cast()
 }
 
 /// `freeWrkrInstance`.
@@ -147,17 +143,11 @@ impl Worker {
         if chance { OMOD_OK } else { OMOD_SUSPENDED }
     }
 
-    /// True when nothing may wait for Redis any more, as of now on. While rsyslogd ends it still brings its queue away: the first calls
-    /// may wait for a moment then, so that a Redis that answers gets what is left.
+    /// True when nothing may wait for Redis any more, as of now on. While rsyslogd ends it still brings its queue away: each call may
+    /// wait for a moment then, so that a Redis that answers gets what is left.
     fn interruption(&self) -> impl Fn() -> bool {
         let since = Instant::now();
-        move || {
-            if self.instance.action.is_stopping() {
-                return true;
-            }
-            let last_call = || self.ending.get_or_init(Instant::now).elapsed() >= ALL_PATIENCE;
-            host().is_ending() && (last_call() || since.elapsed() >= LAST_PATIENCE)
-        }
+        move || self.instance.action.is_stopping() || (host().is_ending() && since.elapsed() >= LAST_PATIENCE)
     }
 }
 
