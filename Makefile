@@ -78,7 +78,7 @@ $(ZIG)/cargo-zigbuild:
 test: need deb
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} $(CARGO) test --locked --workspace
 
-## test-matrix: the portable module, and omrust-prog behind omprog, in every rsyslogd from 8.2102 to 8.2610 that apt can fetch; one that cannot be had is named
+## test-matrix: the portable module in every rsyslogd from 8.2102 to 8.2610 that apt can fetch, and omrust-prog behind the omprog of 8.2608; one that cannot be had is named
 .PHONY: test-matrix
 test-matrix: need build-portable
 	OMRUST_SO=$(abspath $(PORTABLE)) $(CARGO) test --locked --workspace --test matrix
