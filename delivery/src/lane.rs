@@ -119,6 +119,11 @@ impl Lane {
         self.acked
     }
 
+    /// Where the batch begins that is under way behind `before` others.
+    pub fn begin_behind(&self, before: usize) -> Position {
+        self.flights.get(before).map_or(self.sent, |flight| flight.from)
+    }
+
     /// True if a record that ends at `end` was confirmed before.
     pub fn is_repeat(&self, end: Position) -> bool {
         end <= self.confirmed
@@ -180,7 +185,9 @@ mod tests {
         lane.sent(at(10), 1, 0, now);
         lane.sent(at(30), 2, 0, now);
         lane.sent(at(60), 3, 0, now);
+        assert_eq!([0, 1, 2, 3].map(|before| lane.begin_behind(before)), [at(0), at(10), at(30), at(60)]);
         assert_eq!(lane.taken(now).map(|s| s.fresh), Some(1));
+        assert_eq!(lane.begin_behind(0), lane.acked());
         assert_eq!(lane.lost(), 5);
         assert_eq!(lane.sent_to(), at(10));
         // Redis had taken the second batch and not the third.

@@ -156,7 +156,9 @@ impl LanePusher {
             for reply in wanted.iter_mut() {
                 *reply = link.receive().map_err(Setback::Redis)?;
                 if push::is_too_large(reply) {
-                    return Err(Setback::TooLarge(self.lane.acked(), records));
+                    // Those that wait for replicas or the disk were taken, and stand before it.
+                    let at = self.lane.begin_behind(self.unconfirmed.len());
+                    return Err(Setback::TooLarge(at, records));
                 }
             }
             match answer(wanted) {
