@@ -59,6 +59,9 @@ struct Stand {
     next: Option<usize>,
     /// The last append failed, and nothing was written since: a power loss may bring it back.
     doubtful: bool,
+    /// So many frames may be told as lost that were not: they were drained and their file was freed while the disk was too full for
+    /// the mark, so another life misses them. See [`Journal::release`].
+    unmarked: u64,
     appended: u64,
 }
 
@@ -69,8 +72,9 @@ impl Stand {
         *locked(&disk.faults.durable) = Some(Durable::default());
         let config = JournalConfig { bytes_max, sync, ..config(folder.path()) };
         let open = Some(recovery::open(config.clone(), NOW, disk.clone()).expect("open"));
-        let (taken, held) = (Vec::new(), Vec::new());
-        Self { folder, config, disk, open, taken, released: 0, held, next: Some(0), doubtful: false, appended: 0 }
+        let (taken, held, next) = (Vec::new(), Vec::new(), Some(0));
+        let (released, doubtful, unmarked, appended) = (0, false, 0, 0);
+        Self { folder, config, disk, open, taken, released, held, next, doubtful, unmarked, appended }
     }
 
     fn journal(&self) -> Arc<Journal> {
@@ -121,8 +125,27 @@ impl Stand {
         assert!(self.journal().released() >= lsn);
     }
 
+    /// Frames that were freed and that the mark does not know as drained.
+    fn freed_without_mark(&self) -> u64 {
+        let journal = self.journal();
+        let state = locked(&journal.state);
+        let oldest = state.segments.front().map_or(state.end, |first| first.before);
+        oldest.lsn.saturating_sub(state.marked.lsn)
+    }
+
+    /// Nothing was lost, and nothing is told as lost but what cannot be known better.
+    fn check_lost(&self, at: &dyn std::fmt::Debug) {
+        let (frames, records) = lost(&self.journal());
+        assert!(
+            frames <= self.unmarked && records <= self.unmarked,
+            "{frames}, {records} of {}: {at:?}",
+            self.unmarked
+        );
+    }
+
     /// Another life, in the folder that `leave` makes of this one.
     fn again(&mut self, leave: Option<&Leave<'_>>) {
+        self.unmarked = self.freed_without_mark();
         if let Some(leave) = leave {
             let folder = folder();
             let durable = locked(&self.disk.faults.durable).take().expect("it is kept");
@@ -135,7 +158,7 @@ impl Stand {
         self.open = None;
         self.open = Some(recovery::open(self.config.clone(), NOW, self.disk.clone()).expect("open"));
         (self.held, self.next) = (Vec::new(), None);
-        assert_eq!(lost(&self.journal()), (0, 0));
+        self.check_lost(&"at the start");
     }
 
     fn run(&mut self, op: &Op) {
@@ -166,7 +189,7 @@ impl Stand {
                 }
             }
         }
-        assert_eq!(lost(&self.journal()), (0, 0), "{op:?}");
+        self.check_lost(op);
     }
 }
 
