@@ -132,13 +132,13 @@ torture: need
 
 ## deb: Debian packages in target/debian: rsyslog-omrust (the module), omrust-prog and fifo-bridge
 .PHONY: deb
-deb: $(CARGO_DEB) build-portable
+deb: $(CARGO_DEB) build build-portable
 	$(CARGO_DEB) --locked --package omrust --no-build --target $(PORTABLE_TARGET) --output $(TARGET)/debian/
-	$(CARGO_DEB) --locked --package omrust-prog --output $(TARGET)/debian/
-	$(CARGO_DEB) --locked --package fifo-bridge --output $(TARGET)/debian/
+	$(CARGO_DEB) --locked --package omrust-prog --no-build --output $(TARGET)/debian/
+	$(CARGO_DEB) --locked --package fifo-bridge --no-build --output $(TARGET)/debian/
 
 $(CARGO_DEB):
-	CARGO_TARGET_DIR=$(TARGET)/tools/build $(CARGO) install --quiet --locked cargo-deb --version $(CARGO_DEB_VERSION) --root $(TARGET)/tools
+	CARGO_TARGET_DIR=$(TARGET)/tools/build $(CARGO) install --quiet --debug --locked cargo-deb --version $(CARGO_DEB_VERSION) --root $(TARGET)/tools
 	rm -rf $(TARGET)/tools/build
 
 ## install: DESTDIR= PREFIX=/usr; an /etc/fifo-bridge/fifo-bridge.toml that is there stays as it is

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use e2e::bridge::profile_dir;
+use e2e::built::profile_dir;
 use e2e::child::{Scene, run};
 use e2e::native::door::module_folder;
 use e2e::redis::Redis;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::bridge::profile_dir;
+use crate::built::profile_dir;
 use crate::child::run;
 use crate::host::release_name;
 

@@ -8,11 +8,11 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use crate::built;
 use crate::child::{Guarded, PATIENCE, Scene, until};
 use crate::redis::Redis;
 
@@ -22,18 +22,14 @@ const STOP_LIMIT: Duration = Duration::from_secs(10);
 /// The user and the group that own nothing.
 pub const NOBODY: u32 = 65_534;
 
-/// The fifo-bridge with fault points, built on the first call, in the profile that this test was built in.
-///
-/// It is a copy of its own: a plain `cargo build` beside the tests does not replace it.
+/// The fifo-bridge with fault points.
 pub fn binary() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| build(&["--features", "fault-points"], "fifo-bridge-with-fault-points"))
+    &built::faulty().bridge
 }
 
-/// The fifo-bridge as people get it, without fault points, in the profile that this program was built in.
+/// The fifo-bridge as people get it.
 pub fn plain_binary() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| build(&[], "fifo-bridge-plain"))
+    &built::plain().bridge
 }
 
 /// `program` without words, nothing of systemd in its environment, and `runtime` in place of `/run/fifo-bridge`.
@@ -46,41 +42,6 @@ pub fn bare_command(program: &Path, runtime: &Path) -> Command {
         command.env_remove(name);
     }
     command
-}
-
-/// The folder of the profile (`target/debug`), found from the running program.
-pub fn profile_dir() -> PathBuf {
-    let program = std::env::current_exe().expect("the running program has a path");
-    let dir = program.parent().expect("it is in a folder");
-    let dir = if dir.ends_with("deps") { dir.parent().expect("deps is in a folder") } else { dir };
-    dir.to_path_buf()
-}
-
-fn build(features: &[&str], name: &str) -> PathBuf {
-    let dir = profile_dir();
-    // Both kinds are built to one path: nobody may build the other between this build and the copy of it.
-    let lock = fs::File::create(dir.join("fifo-bridge-copy.lock")).expect("cannot make a lock file");
-    lock.lock().expect("cannot lock the building of fifo-bridge");
-    let profile = match dir.file_name().and_then(|name| name.to_str()).expect("a profile has a name") {
-        "debug" => "dev",
-        other => other,
-    };
-    let status = crate::cargo::cargo()
-        .args(["build", "--quiet", "--locked", "--package", "fifo-bridge", "--bin", "fifo-bridge"])
-        .args(["--profile", profile])
-        .arg("--target-dir")
-        .arg(dir.parent().expect("a profile is in the target folder"))
-        .args(features)
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace"))
-        .stdin(Stdio::null())
-        .status()
-        .expect("cannot run cargo");
-    assert!(status.success(), "fifo-bridge does not build: {status}");
-    let copy = dir.join(name);
-    let fresh = dir.join(format!("{name}.{}", std::process::id()));
-    fs::copy(dir.join("fifo-bridge"), &fresh).expect("cannot copy fifo-bridge");
-    fs::rename(&fresh, &copy).expect("cannot rename the copy of fifo-bridge");
-    copy
 }
 
 /// The settings of a [`Bridge`], all paths in the scene. What is not set here keeps its default.

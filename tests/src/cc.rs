@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::bridge::profile_dir;
+use crate::built::profile_dir;
 use crate::child::run;
 
 const LIMIT: Duration = Duration::from_secs(60);

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -110,14 +110,10 @@ impl Scene {
         let log = OpenOptions::new().create(true).append(true).open(&path).expect("cannot open a log");
         self.watch_log(path);
         let program = command.get_program().to_string_lossy().into_owned();
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("cannot clone a log's handle"))
-            .stderr(log)
-            .spawn()
-            .unwrap_or_else(|e| {
-                panic!("cannot start {name}: {program}: {e}. This test needs it; it is never skipped.")
-            });
+        command.stdin(Stdio::null()).stdout(log.try_clone().expect("cannot clone a log's handle")).stderr(log);
+        let child = start(&mut command).unwrap_or_else(|e| {
+            panic!("cannot start {name}: {program}: {e}. This test needs it; it is never skipped.")
+        });
         Guarded { name: name.to_owned(), child }
     }
 }
@@ -237,6 +233,20 @@ impl Drop for Guarded {
     }
 }
 
+/// Starts a program. One that was just written may be held open by the child of another thread that has not come to its exec yet:
+/// that is waited for.
+pub fn start(command: &mut Command) -> std::io::Result<Child> {
+    let begin = Instant::now();
+    loop {
+        match command.spawn() {
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy && begin.elapsed() < PATIENCE => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            started => return started,
+        }
+    }
+}
+
 /// Runs a command to its end. The error has what it said, or that it took longer than `limit`.
 pub fn run(mut command: Command, limit: Duration) -> Result<String, String> {
     let program = command.get_program().to_string_lossy().into_owned();
@@ -245,7 +255,7 @@ pub fn run(mut command: Command, limit: Duration) -> Result<String, String> {
     let output = tempfile::tempfile().map_err(|e| format!("no temporary file: {e}"))?;
     let handle = || output.try_clone().map_err(|e| format!("no temporary file: {e}"));
     command.stdin(Stdio::null()).stdout(handle()?).stderr(handle()?);
-    let child = command.spawn().map_err(|e| format!("cannot start {program}: {e}"))?;
+    let child = start(&mut command).map_err(|e| format!("cannot start {program}: {e}"))?;
     let mut child = Guarded { name: program, child };
     let start = Instant::now();
     let status = loop {

@@ -6,6 +6,7 @@
 
 pub mod apt;
 pub mod bridge;
+pub mod built;
 pub mod cargo;
 pub mod cc;
 pub mod certs;

@@ -12,6 +12,12 @@ pub fn cpu_nanoseconds(pid: u32) -> u64 {
     tasks.filter_map(Result::ok).filter_map(of).sum()
 }
 
+/// Processor time that the calling thread has used, in nanoseconds.
+pub fn thread_cpu_nanoseconds() -> u64 {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    text.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
 /// A line of `/proc/PID/status` in KiB, `VmHWM` for example.
 pub fn status_kib(pid: u32, line: &str) -> u64 {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use crate::bridge::profile_dir;
+use crate::built::{profile, profile_dir};
 use crate::child::{Guarded, Scene};
 
 /// The program with fault points, built on the first call.
@@ -13,12 +13,10 @@ pub fn binary() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
         let dir = profile_dir();
-        let profile =
-            if dir.ends_with("debug") { "dev".into() } else { dir.file_name().unwrap_or_default().to_owned() };
         let status = crate::cargo::cargo()
             .args(["build", "--quiet", "--locked", "--package", "e2e", "--bin", "outlet-child"])
             .args(["--features", "fault-points", "--profile"])
-            .arg(profile)
+            .arg(profile(&dir))
             .arg("--target-dir")
             .arg(dir.parent().expect("a profile is in the target folder"))
             .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace"))

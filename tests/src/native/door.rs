@@ -4,10 +4,8 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::time::Duration;
 
-use crate::bridge::profile_dir;
-use crate::child::run;
+use crate::built;
 
 /// The list, where records do not choose it themselves.
 pub const KEY: &str = "rsyslog";
@@ -15,9 +13,6 @@ pub const KEY: &str = "rsyslog";
 pub const PREFIX: &str = "k-";
 /// The name of the action.
 pub const ACTION: &str = "out";
-
-/// A fresh build of the module, on a machine that builds other things too.
-const BUILD_LIMIT: Duration = Duration::from_secs(1800);
 
 /// What an action is told.
 #[derive(Clone, Copy, Debug)]
@@ -96,42 +91,23 @@ fn head(kind: &str, place: &Place) -> String {
     text
 }
 
-/// A folder with `omrust.so` alone, built if it is not fresh.
+/// A folder with `omrust.so` alone.
 pub fn module_folder() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    static GIVEN: OnceLock<Option<PathBuf>> = OnceLock::new();
     // The environment may name a module that was built for other machines too.
-    BUILT.get_or_init(|| folder("omrust-module", std::env::var_os("OMRUST_SO").map(PathBuf::from), &[]))
+    let given = GIVEN.get_or_init(|| std::env::var_os("OMRUST_SO").map(|given| folder_of(Path::new(&given))));
+    given.as_ref().unwrap_or_else(|| &built::plain().module)
 }
 
 /// The same with fault points: `OMRUST_PANIC_ON` works.
 pub fn faulty_module_folder() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| folder("omrust-module-with-faults", None, &["--features", "fault-points"]))
+    &built::faulty().module
 }
 
-fn folder(name: &str, built: Option<PathBuf>, features: &[&str]) -> PathBuf {
-    let dir = profile_dir();
-    // Both kinds are built to one path: nobody may build the other between this build and the copy of it.
-    let lock = fs::File::create(dir.join("omrust-copy.lock")).expect("cannot make a lock file");
-    lock.lock().expect("cannot lock the building of omrust");
-    let built = built.unwrap_or_else(|| build(&dir, features));
-    let folder = dir.join(name);
+/// A folder in which a copy of `module` is called as rsyslogd wants it.
+fn folder_of(module: &Path) -> PathBuf {
+    let folder = built::profile_dir().join("built/given");
     fs::create_dir_all(&folder).expect("cannot make a folder for the module");
-    let fresh = folder.join(format!("omrust.so.{}", std::process::id()));
-    fs::copy(&built, &fresh).unwrap_or_else(|e| panic!("cannot copy {}: {e}", built.display()));
-    fs::rename(&fresh, folder.join("omrust.so")).expect("cannot rename the copy of the module");
+    built::copy(module, &folder.join("omrust.so"));
     folder
-}
-
-fn build(dir: &Path, features: &[&str]) -> PathBuf {
-    let profile = match dir.file_name().and_then(|name| name.to_str()).expect("a profile has a name") {
-        "debug" => "dev",
-        other => other,
-    };
-    let mut command = crate::cargo::cargo();
-    command.args(["build", "--quiet", "--locked", "--package", "omrust", "--lib", "--profile", profile]).args(features);
-    command.arg("--target-dir").arg(dir.parent().expect("a profile is in the target folder"));
-    command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace"));
-    run(command, BUILD_LIMIT).unwrap_or_else(|reason| panic!("omrust does not build: {reason}"));
-    dir.join("libomrust.so")
 }

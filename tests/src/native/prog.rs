@@ -6,48 +6,22 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::bridge::profile_dir;
-use crate::child::{PATIENCE, Scene, run, until};
+use crate::built;
+use crate::child::{PATIENCE, Scene, start, until};
 use crate::native::door::{ACTION, Door, KEY, Place};
 
-/// A fresh build, on a machine that builds other things too.
-const BUILD_LIMIT: Duration = Duration::from_secs(1800);
-
-/// The program with fault points, built if it is not fresh.
+/// The program with fault points.
 pub fn binary() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| build("omrust-prog-with-fault-points", &["--features", "fault-points"]))
+    &built::faulty().program
 }
 
 /// The program as people get it.
 pub fn plain_binary() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| build("omrust-prog-plain", &[]))
-}
-
-fn build(name: &str, features: &[&str]) -> PathBuf {
-    let dir = profile_dir();
-    // Both kinds are built to one path: nobody may build the other between this build and the copy of it.
-    let lock = fs::File::create(dir.join("omrust-prog-copy.lock")).expect("cannot make a lock file");
-    lock.lock().expect("cannot lock the building of omrust-prog");
-    let profile = match dir.file_name().and_then(|name| name.to_str()).expect("a profile has a name") {
-        "debug" => "dev",
-        other => other,
-    };
-    let mut command = crate::cargo::cargo();
-    command.args(["build", "--quiet", "--locked", "--package", "omrust-prog", "--profile", profile]).args(features);
-    command.arg("--target-dir").arg(dir.parent().expect("a profile is in the target folder"));
-    command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace"));
-    run(command, BUILD_LIMIT).unwrap_or_else(|reason| panic!("omrust-prog does not build: {reason}"));
-    let (copy, fresh) = (dir.join(name), dir.join(format!("{name}.{}", std::process::id())));
-    fs::copy(dir.join("omrust-prog"), &fresh).expect("cannot copy omrust-prog");
-    fs::rename(&fresh, &copy).expect("cannot rename the copy of omrust-prog");
-    copy
+    &built::plain().program
 }
 
 /// The program behind omprog, with answers and transactions.
@@ -168,16 +142,10 @@ impl Talk {
         let log = scene.log_path("omrust-prog");
         scene.watch_log(log.clone());
         let stderr = fs::OpenOptions::new().create(true).append(true).open(&log).expect("cannot open a log");
-        let mut child = Command::new(binary())
-            .arg("--config")
-            .arg(config)
-            .args(words)
-            .env_remove("CREDENTIALS_DIRECTORY")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(stderr)
-            .spawn()
-            .expect("cannot start omrust-prog");
+        let mut command = Command::new(binary());
+        command.arg("--config").arg(config).args(words).env_remove("CREDENTIALS_DIRECTORY");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr);
+        let mut child = start(&mut command).expect("cannot start omrust-prog");
         let (input, output) = (child.stdin.take(), BufReader::new(child.stdout.take().expect("a pipe")));
         Self { child, input, output, log }
     }

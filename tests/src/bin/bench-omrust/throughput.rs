@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use e2e::child::{Scene, free_port};
 use e2e::host::Host;
 use e2e::ledger::Ledger;
-use e2e::measure::{cpu_nanoseconds, status_kib};
+use e2e::measure::{cpu_nanoseconds, status_kib, thread_cpu_nanoseconds};
 use e2e::native::door::KEY;
 use e2e::redis::Redis;
 use e2e::sender::{Job, Way};
@@ -27,6 +27,8 @@ struct Run {
     cpu: f64,
     /// Nanoseconds of Redis' processor time for each message.
     redis: f64,
+    /// Nanoseconds of the sender's processor time for each message.
+    sender: f64,
     /// Peak of rsyslogd's memory in MiB.
     memory: f64,
 }
@@ -56,9 +58,9 @@ pub fn table(options: &Options) {
         host.version()
     );
     println!(
-        "| action | k messages/s | rate / discard | rate / omhiredis | rsyslogd CPU ns/message | above discard | Redis CPU ns/message | peak memory MiB |"
+        "| action | k messages/s | rate / discard | rate / omhiredis | rsyslogd CPU ns/message | above discard | Redis CPU ns/message | sender CPU ns/message | peak memory MiB |"
     );
-    println!("|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|");
     let of = |output: Output| rows.iter().position(|(_, other)| *other == output).map(|at| runs[at].clone());
     let (discard, omhiredis) = (of(Output::Discard), of(Output::OmHiredis));
     for (runs, (name, _)) in runs.iter().zip(&rows) {
@@ -68,13 +70,14 @@ pub fn table(options: &Options) {
             spread(&pairs, |(mine, other)| figure(mine, other)).to_string()
         };
         println!(
-            "| {name} | {} | {} | {} | {} | {} | {} | {} |",
+            "| {name} | {} | {} | {} | {} | {} | {} | {} | {} |",
             spread(runs, |run| run.rate / 1000.0),
             against(&discard, |mine, other| mine.rate / other.rate),
             against(&omhiredis, |mine, other| mine.rate / other.rate),
             spread(runs, |run| run.cpu),
             against(&discard, |mine, other| mine.cpu - other.cpu),
             spread(runs, |run| run.redis),
+            spread(runs, |run| run.sender),
             spread(runs, |run| run.memory),
         );
     }
@@ -93,16 +96,17 @@ fn run(output: Output, options: &Options) -> Run {
     let mut rsyslogd = setup.replace("@RULES@", queue).listens(input).start();
     let (pid, redis_pid) = (rsyslogd.pid(), redis.child().pid());
     // The first message opens the connection.
-    send(input, "w", 0..1, options.size);
+    send(input, &messages(input, "w", 0..1, options.size));
     if output.pushes() {
         redis.wait_llen(KEY, 1, LIMIT);
     } else {
         idle_since(pid);
     }
+    let (count, size) = (options.messages, options.size);
+    let stream = messages(input, "m", 0..count, size);
     let (before, redis_before) = (cpu_nanoseconds(pid), cpu_nanoseconds(redis_pid));
     let start = Instant::now();
-    let (count, size) = (options.messages, options.size);
-    let sender = std::thread::spawn(move || send(input, "m", 0..count, size));
+    let sender = std::thread::spawn(move || send(input, &stream));
     let took = if output.pushes() {
         redis.wait_llen(KEY, usize::try_from(count).expect("it fits") + 1, LIMIT);
         start.elapsed()
@@ -110,13 +114,15 @@ fn run(output: Output, options: &Options) -> Run {
         idle_since(pid) - start
     };
     let each = |after: u64, before: u64| (after - before) as f64 / count as f64;
+    let (ours, redis_after) = (cpu_nanoseconds(pid), cpu_nanoseconds(redis_pid));
+    let sender = sender.join().expect("the sender");
     let run = Run {
         rate: count as f64 / took.as_secs_f64(),
-        cpu: each(cpu_nanoseconds(pid), before),
-        redis: each(cpu_nanoseconds(redis_pid), redis_before),
+        cpu: each(ours, before),
+        redis: each(redis_after, redis_before),
+        sender: each(sender, 0),
         memory: status_kib(pid, "VmHWM") as f64 / 1024.0,
     };
-    sender.join().expect("the sender");
     if output.pushes() {
         assert_eq!(redis.llen(KEY) as u64, count + 1, "not as many as were sent");
         if !options.no_check {
@@ -128,19 +134,22 @@ fn run(output: Output, options: &Options) -> Run {
     run
 }
 
-/// As fast as they are taken, in pieces of 64 KiB.
-fn send(port: u16, run: &str, numbers: std::ops::Range<u64>, size: usize) {
+/// What is sent, made before the clock starts: making it must take nothing from those who share the processors with it.
+fn messages(port: u16, run: &str, numbers: std::ops::Range<u64>, size: usize) -> Vec<u8> {
     let mut job = Job::new(port, Way::Lines, run);
     job.size = size;
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("cannot connect to rsyslogd");
-    let mut piece = Vec::with_capacity((64 << 10) + 2 * size);
+    let mut stream = Vec::new();
     for n in numbers {
-        job.message(n, &mut piece);
-        piece.push(b'\n');
-        if piece.len() >= 64 << 10 {
-            stream.write_all(&piece).expect("rsyslogd takes it");
-            piece.clear();
-        }
+        job.message(n, &mut stream);
+        stream.push(b'\n');
     }
-    stream.write_all(&piece).expect("rsyslogd takes it");
+    stream
+}
+
+/// As fast as it is taken. Returns the nanoseconds of processor time that it took.
+fn send(port: u16, messages: &[u8]) -> u64 {
+    let begun = thread_cpu_nanoseconds();
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("cannot connect to rsyslogd");
+    stream.write_all(messages).expect("rsyslogd takes it");
+    thread_cpu_nanoseconds() - begun
 }
