@@ -25,7 +25,7 @@ MODDIR ?= $(PREFIX)/lib/$(MULTIARCH)/rsyslog
 
 # Debian packages: what the demo runs, and what the tests run beside it. ca-certificates and a C linker come with Rust.
 NEED_DEMO := rsyslog rsyslog-relp redis-server php-cli php-redis
-NEED_TEST := $(NEED_DEMO) man-db mandoc dpkg-dev systemd systemd-container apparmor e2fsprogs mount rsyslog-hiredis openssl valgrind libclang-dev python3-venv
+NEED_TEST := $(NEED_DEMO) man-db mandoc dpkg-dev systemd systemd-container apparmor e2fsprogs mount iproute2 rsyslog-hiredis openssl valgrind libclang-dev python3-venv
 
 # Pinned like everything else; make deb builds it once, below the target folder.
 CARGO_DEB_VERSION := 3.8.0

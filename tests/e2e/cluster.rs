@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use delivery::counters::get;
 use delivery::journal::JournalConfig;
-use delivery::link::{Address, Endpoint, Topology};
+use delivery::link::{Ack, Address, Endpoint, Topology};
 use delivery::lists::lists;
 use delivery::outlet::{Batch, Fan, NodeLogin, Outcome, OutletConfig, Target};
 use delivery::spool::Sync;
@@ -46,9 +46,9 @@ impl Batch for Numbers {
 }
 
 /// A host that hands in batches until it is stopped.
-struct Load {
-    cluster: Cluster,
-    lists: Vec<String>,
+pub struct Load {
+    pub cluster: Cluster,
+    pub lists: Vec<String>,
     fan: Arc<Fan>,
     done: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
@@ -57,10 +57,15 @@ struct Load {
 
 impl Load {
     fn start(scene: &Scene, spool: bool) -> Self {
+        Self::start_with(scene, spool, Ack::Memory)
+    }
+
+    /// A cluster of three masters and three replicas, and a push counts as `ack` says.
+    pub fn start_with(scene: &Scene, spool: bool, ack: Ack) -> Self {
         let cluster = Cluster::start(scene, 3, true);
         let folder = spool.then(|| scene.folder("spool"));
         let lists = lists(&Topology::Cluster, "logs", LANES as u32).expect("names");
-        let fan = fan(&cluster, &lists, folder.as_deref());
+        let fan = fan(&cluster, &lists, folder.as_deref(), ack);
         let (done, stop) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
         let host = std::thread::spawn({
             let (fan, done, stop) = (Arc::clone(&fan), Arc::clone(&done), Arc::clone(&stop));
@@ -76,24 +81,19 @@ impl Load {
 
     /// Waits until so many more records are done.
     #[track_caller]
-    fn flow(&self, more: u64) {
+    pub fn flow(&self, more: u64) {
         let goal = self.done.load(Ordering::Relaxed) + more;
         until("the host to go on", 2 * PATIENCE, || (self.done.load(Ordering::Relaxed) >= goal).then_some(()));
     }
 
     /// Ends the host and judges what the lists hold.
     #[track_caller]
-    fn judge(mut self) {
-        self.flow(100);
-        self.stop.store(true, Ordering::Relaxed);
-        self.host.take().expect("it runs").join().expect("the host ends well");
-        until("the spools to be empty", 2 * PATIENCE, || (!self.fan.health().spooling).then_some(()));
-        let all = self.done.load(Ordering::Relaxed);
+    pub fn judge(mut self) {
+        let all = self.end();
         for (list, lane) in self.lists.iter().zip(0..) {
             let want: Vec<u64> = (0..all).filter(|number| number % LANES == lane).collect();
             wait_llen(&self.cluster, list, want.len() as u64);
-            let number = |element: Vec<u8>| String::from_utf8(element).expect("text").parse().expect("a number");
-            let have: Vec<u64> = self.cluster.list(list).into_iter().map(number).collect();
+            let have = self.numbers(list);
             let first = have.iter().zip(&want).position(|(have, want)| have != want);
             assert!(
                 have == want,
@@ -103,16 +103,54 @@ impl Load {
                 first.map(|at| &have[at.saturating_sub(2)..(at + 3).min(have.len())])
             );
         }
+        self.counted();
+    }
+
+    /// The same where Redis lost records that it had confirmed: nothing else is missing, nothing is there twice or out of order. Gives how
+    /// many each lane lost.
+    #[track_caller]
+    pub fn losses(mut self) -> Vec<u64> {
+        let all = self.end();
+        let lost = self.lists.iter().zip(0..).map(|(list, lane)| {
+            let have = self.numbers(list);
+            assert!(have.is_sorted_by(|one, next| one < next), "{list}: something comes twice or out of order");
+            assert!(have.iter().all(|number| *number < all && number % LANES == lane), "{list}: what is foreign");
+            (0..all).filter(|number| number % LANES == lane).count() as u64 - have.len() as u64
+        });
+        let lost = lost.collect();
+        self.counted();
+        lost
+    }
+
+    /// Ends the host. Gives how many records are done.
+    #[track_caller]
+    fn end(&mut self) -> u64 {
+        self.flow(100);
+        self.stop.store(true, Ordering::Relaxed);
+        self.host.take().expect("it runs").join().expect("the host ends well");
+        until("the spools to be empty", 2 * PATIENCE, || (!self.fan.health().spooling).then_some(()));
+        self.done.load(Ordering::Relaxed)
+    }
+
+    fn numbers(&self, list: &str) -> Vec<u64> {
+        let number = |element: Vec<u8>| String::from_utf8(element).expect("text").parse().expect("a number");
+        self.cluster.list(list).into_iter().map(number).collect()
+    }
+
+    /// What came in was pushed.
+    #[track_caller]
+    fn counted(&self) {
         let counters = self.fan.counters();
         let arrived = get(&counters.pushed) + get(&counters.duplicates_suppressed);
         assert_eq!(get(&counters.received), arrived);
     }
 }
 
-fn fan(cluster: &Cluster, lists: &[String], spool: Option<&Path>) -> Arc<Fan> {
+fn fan(cluster: &Cluster, lists: &[String], spool: Option<&Path>, ack: Ack) -> Arc<Fan> {
     let servers = cluster.seeds();
     let address = Address { servers: &servers, port: 6379, db: 0, topology: Topology::Cluster };
     let endpoint = Endpoint::parse(address, Duration::from_secs(1), Duration::from_secs(2)).expect("addresses");
+    let endpoint = endpoint.with_ack(ack);
     let login: NodeLogin = Arc::new(move |lane| Ok(endpoint.for_lane(lane)));
     let config = OutletConfig {
         name: "out".into(),

@@ -2,6 +2,7 @@
 
 mod c_interface;
 mod cluster;
+mod cluster_failover;
 mod configuration;
 mod cursors;
 mod dead_letters;
@@ -29,6 +30,7 @@ mod native_states;
 mod native_stats;
 mod outage;
 mod packaging;
+mod partition;
 mod pipe;
 mod prog_action;
 mod prog_conf;
@@ -42,6 +44,8 @@ mod redis_states;
 mod relp_tls;
 mod rsyslog_conf;
 mod sentinel;
+mod sentinel_faults;
+mod shards;
 mod splice;
 mod spool_command;
 mod spool_folder;

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use e2e::bridge::{Bridge, binary};
 use e2e::child::Scene;
 use e2e::load::Pace;
+use e2e::native::plain::{Plain, assert_has};
 use e2e::pipe::Numbered;
 use e2e::redis::Redis;
 use e2e::stage::Stage;
@@ -59,5 +60,31 @@ fn a_name_may_change_its_address() {
     let sent = load.stop();
     stage.judge(&sent);
     stage.counted(&sent);
+    stage.bridge.term();
+}
+
+/// An address of IPv6, and a name that has one: the bridge and the module, through a restart of the server.
+#[test]
+fn a_server_may_have_an_address_of_ipv6() {
+    let scene = Scene::new();
+    let redis = Redis::setup(&scene).tcp().aof().options(&["bind", "::1"]).start();
+    let port = redis.port().expect("a port");
+    let bridge = Bridge::config(&scene).set("redis.server", format!("[::1]:{port}")).set("queue.producer", "p").start();
+    let action = format!(
+        "action(name=\"out\" type=\"omrust\" server=\"::1\" serverport=\"{port}\" key=\"native\" template=\"record\" \
+         action.resumeRetryCount=\"-1\" action.resumeInterval=\"1\")"
+    );
+    let plain = Plain::new(&scene, "", &action);
+    let _rsyslogd = plain.start();
+    let mut stage = Stage { scene, redis, bridge, records: Numbered::new("r", 100) };
+    let load = stage.load(Pace::default());
+    plain.send(&Numbered::new("n", 100), 0..500);
+    load.go_on(500);
+    stage.redis.restart();
+    plain.send(&Numbered::new("n", 100), 500..1000);
+    load.go_on(500);
+    let sent = load.stop();
+    stage.judge(&sent);
+    assert_has(&stage.redis, "native", "n", 0..1000);
     stage.bridge.term();
 }

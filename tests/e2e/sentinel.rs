@@ -20,15 +20,15 @@ use redis::Value;
 const ARRIVAL: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// Every server that may become the master has what counts.
-const ONE_REPLICA: Plan = Plan { replicas: 1, least: 1, password: None };
+pub const ONE_REPLICA: Plan = Plan { replicas: 1, least: 1, password: None };
 const TWO_REPLICAS: Plan = Plan { replicas: 2, least: 1, password: None };
 
 /// A failover takes its time: what comes meanwhile should not take as long again.
-fn pace() -> Pace {
+pub fn pace() -> Pace {
     Pace { burst: 4, ..Pace::default() }
 }
 
-fn config(scene: &Scene, watched: &Watched, ack: &str) -> BridgeConfig {
+pub fn config(scene: &Scene, watched: &Watched, ack: &str) -> BridgeConfig {
     Bridge::config(scene)
         .set("redis.server", watched.addresses())
         .set("redis.sentinel-master", MASTER)
@@ -40,7 +40,7 @@ fn config(scene: &Scene, watched: &Watched, ack: &str) -> BridgeConfig {
 
 /// Waits until all `count` records are with the master and the bridge has nothing left to push, and gives the list.
 #[track_caller]
-fn arrived(watched: &Watched, bridge: &Bridge, count: u64) -> Vec<Vec<u8>> {
+pub fn arrived(watched: &Watched, bridge: &Bridge, count: u64) -> Vec<Vec<u8>> {
     let master = until("all records", ARRIVAL, || {
         let master = watched.master()?;
         let rest = bridge.status()["unpushed_bytes"].as_u64()?;
@@ -147,7 +147,7 @@ fn the_bridge_brings_again_what_a_failover_lost() {
 }
 
 /// rsyslogd with a door before a watched master.
-struct Native {
+pub struct Native {
     scene: Scene,
     watched: Watched,
     rsyslogd: Rsyslogd,
@@ -158,9 +158,16 @@ impl Native {
     fn start(plan: Plan, door: &Door, ack: &str, spool: bool) -> Self {
         let scene = Scene::new();
         let watched = Watched::start(&scene, plan);
+        let addresses = watched.addresses();
+        Self::before(&scene, watched, &addresses, door, &format!("ack=\"{ack}\""), spool)
+    }
+
+    /// The door finds the Sentinels at these addresses.
+    pub fn before(scene: &Scene, watched: Watched, addresses: &[String], door: &Door, more: &str, spool: bool) -> Self {
+        let scene = scene.clone();
         let input = free_port();
         let spool = spool.then(|| scene.folder("spool"));
-        let action = action(&scene, &watched, door, ack, spool.as_deref());
+        let action = action(&scene, addresses, door, more, spool.as_deref());
         let text = format!(
             "global(workDirectory=\"{WORK}\" processInternalMessages=\"on\")\nmodule(load=\"imptcp\" threads=\"1\")\n{}\n\
              template(name=\"record\" type=\"string\" string=\"~%syslogfacility%|%syslogpriority%|%timegenerated%|%msg%\")\n\
@@ -183,7 +190,7 @@ impl Native {
     }
 
     /// What has become of the records while something happened to the servers. Not what is lost at once is waited for.
-    fn run(mut self, mut happens: impl FnMut(&mut Watched)) -> Verdict {
+    pub fn run(mut self, mut happens: impl FnMut(&mut Watched)) -> Verdict {
         let job = Job { pace: pace(), ..Job::new(self.input, Way::Lines, "") };
         let senders = Senders::start(&job, &["a", "b"]);
         self.watched.flow(KEY, 500);
@@ -207,7 +214,7 @@ impl Native {
 }
 
 /// The door's action with the Sentinels in place of a server.
-fn action(scene: &Scene, watched: &Watched, door: &Door, ack: &str, spool: Option<&Path>) -> String {
+fn action(scene: &Scene, addresses: &[String], door: &Door, more: &str, spool: Option<&Path>) -> String {
     let folder = scene.folder("door");
     let place = Place {
         port: 1,
@@ -215,26 +222,26 @@ fn action(scene: &Scene, watched: &Watched, door: &Door, ack: &str, spool: Optio
         dynamic: false,
         spool,
         folder: &folder,
-        more: "timeout=\"1500\"",
+        more: &format!("timeout=\"1500\" {more}"),
         resume: 1,
     };
     let action = (door.action)(&place);
-    let servers = format!("[\"{}\"]", watched.addresses().join("\", \""));
+    let servers = format!("[\"{}\"]", addresses.join("\", \""));
     let file = folder.join("omrust.toml");
     if let Ok(toml) = std::fs::read_to_string(&file) {
         let plain = "server = \"127.0.0.1\"\nport = 1\n";
         assert!(toml.contains(plain), "{toml}");
-        let ours = format!("server = {servers}\nsentinel-master = \"{MASTER}\"\nack = \"{ack}\"\n");
+        let ours = format!("server = {servers}\nsentinel-master = \"{MASTER}\"\n");
         std::fs::write(&file, toml.replace(plain, &ours)).expect("cannot write the settings");
         return action;
     }
     let plain = "server=\"127.0.0.1\" serverport=\"1\"";
     assert!(action.contains(plain), "{action}");
-    action.replace(plain, &format!("server={servers} sentinel.master=\"{MASTER}\" ack=\"{ack}\""))
+    action.replace(plain, &format!("server={servers} sentinel.master=\"{MASTER}\""))
 }
 
 /// The two doors of rsyslogd, without a spool of ours and with one.
-fn doors() -> [(&'static Door, bool); 2] {
+pub fn doors() -> [(&'static Door, bool); 2] {
     [(&OMRUST, false), (&OMPROG, true)]
 }
 
@@ -443,4 +450,25 @@ fn waits_for_the_disk(server: &Redis, bridge: &Bridge) {
     server.wait_llen(KEY, 500, PATIENCE);
     until("the confirmation", PATIENCE, || (bridge.status()["unpushed_bytes"] == 0).then_some(()));
     Ledger::new().sent(&records, 0..500).judge(server.list(KEY)).assert_clean();
+}
+
+/// `appendfsync everysec`: a confirmation takes as long as the next sync takes to come, and comes.
+#[test]
+fn a_server_that_syncs_once_a_second_is_waited_for() {
+    let scene = Scene::new();
+    let server = Redis::setup(&scene).option("appendonly", "yes").option("appendfsync", "everysec").start();
+    if let Err(error) = server.try_cmd(&["WAITAOF", "0", "0", "1"]) {
+        // What becomes of that is seen above.
+        return assert!(error.to_string().contains("unknown command"), "{error}");
+    }
+    let bridge = Bridge::config(&scene).redis(&server).set("redis.ack", "aof").set("queue.producer", "p").start();
+    let records = Numbered::new("r", 100);
+    let mut writer = e2e::pipe::PipeWriter::open(&bridge.fifo());
+    for round in 0..5 {
+        writer.write_all((round * 20..round * 20 + 20).map(|n| records.record(n)));
+        // Each wait begins right behind a sync.
+        until("the confirmation", PATIENCE, || (bridge.counter("pushed") == round * 20 + 20).then_some(()));
+    }
+    assert_eq!((bridge.counter("retries"), bridge.counter("reconnects")), (0, 0));
+    Ledger::new().sent(&records, 0..100).judge(server.list(KEY)).assert_clean();
 }

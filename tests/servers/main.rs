@@ -13,7 +13,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// What is run against each server: what `cargo test` is told.
-const SUITES: [(&str, &[&str]); 3] = [
+const SUITES: [(&str, &[&str]); 4] = [
     // Every answer to a push: transactions, scripts, permissions, memory, kills.
     ("pushes", &["--package", "delivery", "--test", "push"]),
     // Transactions with and without a spool.
@@ -34,6 +34,24 @@ const SUITES: [(&str, &[&str]); 3] = [
             "native_faults::",
             "--skip",
             "replica",
+        ],
+    ),
+    // The server knows WAITAOF, or says in words that it does not; what waits for a replica; Sentinels and a cluster of its kind.
+    (
+        "acknowledgements and failovers",
+        &[
+            "--package",
+            "e2e",
+            "--test",
+            "e2e",
+            "--",
+            "sentinel::a_server",
+            "sentinel::records_are_held_back",
+            "sentinel::what_an_earlier_life",
+            "sentinel::the_bridge_lives_through_failovers",
+            "sentinel_faults::the_bridge",
+            "cluster_failover::masters_die",
+            "cluster::slots_move",
         ],
     ),
 ];

@@ -174,6 +174,22 @@ impl Cluster {
         until("a replica to take over", FORMING, || self.try_owner(key).filter(|owner| *owner != node))
     }
 
+    /// From here on the master `node` gives its replica nothing.
+    pub fn cut_replica(&self, node: usize) {
+        self.nodes[node].cmd(&["ACL", "SETUSER", "default", "-psync"]);
+        self.nodes[node].cmd(&["CLIENT", "KILL", "TYPE", "replica"]);
+    }
+
+    /// Kills the master that serves `key`, waits until its replica has taken over, and starts it again as a replica of that.
+    #[track_caller]
+    pub fn fail_over(&mut self, key: &str) {
+        let old = self.owner(key);
+        self.nodes[old].kill9();
+        self.wait_failover(old, key);
+        self.nodes[old].start();
+        self.wait_follows(old);
+    }
+
     /// Waits until node `node`, which came back, follows whoever took over from it.
     #[track_caller]
     pub fn wait_follows(&self, node: usize) {

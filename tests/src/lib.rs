@@ -23,6 +23,7 @@ pub mod measure;
 pub mod monitor;
 pub mod mount;
 pub mod native;
+pub mod net;
 pub mod outlet;
 pub mod pipe;
 pub mod proxy;

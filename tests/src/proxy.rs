@@ -1,5 +1,6 @@
 //! A proxy before Redis that has faults on demand. Threads only.
 
+use std::borrow::Cow;
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
@@ -48,6 +49,8 @@ enum Address {
 #[derive(Debug)]
 struct Shared {
     redis: Behind,
+    /// Ports that are other ones in what comes back.
+    renamed: Vec<(u16, u16)>,
     state: Mutex<State>,
 }
 
@@ -88,25 +91,36 @@ impl Proxy {
     pub fn start(scene: &Scene, redis: &Path) -> Self {
         let socket = scene.socket("proxy.sock");
         let listener = UnixListener::bind(&socket).expect("cannot listen");
-        Self::run(Address::Unix(socket), Behind::Unix(redis.into()), move || Ok(listener.accept()?.0))
+        Self::run(Address::Unix(socket), Behind::Unix(redis.into()), Vec::new(), move || Ok(listener.accept()?.0))
     }
 
     /// The same on a TCP port of 127.0.0.1, for clients that know nothing else.
     pub fn start_tcp(port: u16, redis: &Path) -> Self {
-        Self::on_port(port, Behind::Unix(redis.into()))
+        Self::on_port(port, Behind::Unix(redis.into()), Vec::new())
     }
 
     /// The same in front of the TCP port `redis` of 127.0.0.1, for what is spoken there: TLS.
     pub fn between(port: u16, redis: u16) -> Self {
-        Self::on_port(port, Behind::Tcp(redis))
+        Self::on_port(port, Behind::Tcp(redis), Vec::new())
     }
 
-    fn on_port(port: u16, redis: Behind) -> Self {
+    /// The same in front of a Sentinel: of the ports that it names, the first of each pair becomes the second.
+    pub fn renaming(port: u16, sentinel: u16, renamed: &[(u16, u16)]) -> Self {
+        Self::on_port(port, Behind::Tcp(sentinel), renamed.to_vec())
+    }
+
+    fn on_port(port: u16, redis: Behind, renamed: Vec<(u16, u16)>) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", port)).expect("cannot listen");
-        Self::run(Address::Tcp(port), redis, move || Ok(UnixStream::from(OwnedFd::from(listener.accept()?.0))))
+        let next = move || Ok(UnixStream::from(OwnedFd::from(listener.accept()?.0)));
+        Self::run(Address::Tcp(port), redis, renamed, next)
     }
 
-    fn run(address: Address, redis: Behind, next: impl FnMut() -> io::Result<UnixStream> + Send + 'static) -> Self {
+    fn run(
+        address: Address,
+        redis: Behind,
+        renamed: Vec<(u16, u16)>,
+        next: impl FnMut() -> io::Result<UnixStream> + Send + 'static,
+    ) -> Self {
         let state = State {
             mode: Mode::Pass,
             once: false,
@@ -117,7 +131,7 @@ impl Proxy {
             faults: 0,
             open: Vec::new(),
         };
-        let shared = Arc::new(Shared { redis, state: Mutex::new(state) });
+        let shared = Arc::new(Shared { redis, renamed, state: Mutex::new(state) });
         let acceptor = thread::spawn({
             let shared = Arc::clone(&shared);
             move || accept(&shared, next)
@@ -376,8 +390,16 @@ fn replies(shared: &Shared, redis: &UnixStream, mut client: &UnixStream) {
             Mode::DelayReplies(by) => thread::sleep(by),
             Mode::Pass | Mode::CutRequest(_) | Mode::CutReply(_) | Mode::Refuse => {}
         }
-        if client.write_all(&block[..pass]).is_err() || pass < n {
+        if client.write_all(&rename(&shared.renamed, &block[..pass])).is_err() || pass < n {
             return;
         }
     }
+}
+
+/// The bytes with other ports, where they are a whole word of the answer. A Sentinel's answer is short and comes in one piece.
+fn rename<'a>(ports: &[(u16, u16)], bytes: &'a [u8]) -> Cow<'a, [u8]> {
+    let Ok(text) = std::str::from_utf8(bytes) else { return bytes.into() };
+    let word = |port: u16| format!("$5\r\n{port}\r\n");
+    let with = |text: String, (from, to): &(u16, u16)| text.replace(&word(*from), &word(*to));
+    if ports.is_empty() { bytes.into() } else { ports.iter().fold(text.to_owned(), with).into_bytes().into() }
 }

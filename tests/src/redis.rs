@@ -20,6 +20,7 @@ const CHUNK: usize = 10_000;
 pub struct RedisSetup {
     scene: Scene,
     name: String,
+    program: Option<PathBuf>,
     tcp: bool,
     tls: bool,
     password: Option<String>,
@@ -32,6 +33,13 @@ impl RedisSetup {
     #[must_use]
     pub fn name(mut self, name: &str) -> Self {
         name.clone_into(&mut self.name);
+        self
+    }
+
+    /// Another program than the usual redis-server.
+    #[must_use]
+    pub fn program(mut self, program: &Path) -> Self {
+        self.program = Some(program.to_path_buf());
         self
     }
 
@@ -83,8 +91,14 @@ impl RedisSetup {
     /// A replica of `primary`, which must listen on TCP.
     #[must_use]
     pub fn replica_of(self, primary: &Redis) -> Self {
+        self.replica_at("127.0.0.1", primary)
+    }
+
+    /// The same where `primary` has another address.
+    #[must_use]
+    pub fn replica_at(self, host: &str, primary: &Redis) -> Self {
         let port = primary.port().expect("replication needs a primary with .tcp()").to_string();
-        let setup = self.options(&["replicaof", "127.0.0.1", &port]);
+        let setup = self.options(&["replicaof", host, &port]);
         match &primary.setup.password {
             Some(password) => setup.option("masterauth", password),
             None => setup,
@@ -145,6 +159,7 @@ impl Redis {
         RedisSetup {
             scene: scene.clone(),
             name: "redis".to_owned(),
+            program: None,
             tcp: false,
             tls: false,
             password: None,
@@ -217,8 +232,7 @@ impl Redis {
             conf.push('\n');
         }
         let file = self.setup.scene.write(&format!("{}.conf", self.setup.name), conf);
-        // Another server can be tried: REDIS_SERVER=/path/of/redis-server
-        let mut command = Command::new(std::env::var_os("REDIS_SERVER").unwrap_or_else(|| "redis-server".into()));
+        let mut command = Command::new(self.setup.program.clone().unwrap_or_else(usual));
         command.arg(file);
         self.child = Some(self.setup.scene.spawn(&self.setup.name, command));
     }
@@ -339,6 +353,11 @@ impl Redis {
             matches!(length, Ok(Value::Int(have)) if usize::try_from(have).is_ok_and(|have| have >= n)).then_some(())
         });
     }
+}
+
+/// The redis-server of the machine, or another one that is to be tried: `REDIS_SERVER=/path/of/redis-server`.
+pub fn usual() -> PathBuf {
+    std::env::var_os("REDIS_SERVER").map_or_else(|| "redis-server".into(), PathBuf::from)
 }
 
 fn query<A: AsRef<[u8]>>(connection: &mut redis::Connection, words: &[A]) -> Result<Value, RedisError> {

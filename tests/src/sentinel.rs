@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use redis::{RedisError, Value};
+use redis::{ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, RedisError, Value};
 
+use crate::certs::{Authority, HERE};
 use crate::child::{Guarded, PATIENCE, Scene, free_port, until};
-use crate::redis::{Redis, RedisSetup};
+use crate::redis::{Redis, RedisSetup, usual};
 
 /// The name by which the Sentinels know the master.
 pub const MASTER: &str = "logs";
@@ -31,11 +32,51 @@ pub struct Plan {
     pub password: Option<&'static str>,
 }
 
+/// Where a server or a Sentinel runs.
+#[derive(Clone, Debug)]
+pub struct Spot {
+    /// Its address there.
+    pub host: String,
+    /// The redis-server that runs there.
+    pub program: PathBuf,
+}
+
+impl Default for Spot {
+    fn default() -> Self {
+        Self { host: "127.0.0.1".into(), program: usual() }
+    }
+}
+
+/// Where all of a [`Watched`] runs, and what it speaks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ground<'a> {
+    /// One for each server; those that are missing run here.
+    pub servers: &'a [Spot],
+    /// One for each Sentinel; those that are missing run here.
+    pub sentinels: &'a [Spot],
+    /// Servers and Sentinels speak TLS with everybody, and ask for certificates of this authority.
+    pub tls: Option<&'a Authority>,
+}
+
+impl Ground<'_> {
+    fn tls(&self, setup: RedisSetup) -> RedisSetup {
+        match self.tls {
+            Some(authority) => {
+                setup.tls(authority, &authority.issue("server", HERE), true).option("tls-replication", "yes")
+            }
+            None => setup,
+        }
+    }
+}
+
 /// One Sentinel.
 #[derive(Debug)]
 struct Sentinel {
     name: String,
+    spot: Spot,
     port: u16,
+    /// By which the test asks it, wherever it runs and whatever it speaks.
+    socket: PathBuf,
     config: PathBuf,
     child: Option<Guarded>,
 }
@@ -60,41 +101,67 @@ impl Watched {
 
     /// The servers run, the Sentinels do not yet.
     pub fn prepare(scene: &Scene, plan: Plan) -> Self {
+        Self::prepare_on(scene, plan, Ground::default())
+    }
+
+    /// The same elsewhere.
+    pub fn prepare_on(scene: &Scene, plan: Plan, ground: Ground<'_>) -> Self {
         let least = plan.least.to_string();
+        let spot = |spots: &[Spot], number: usize| spots.get(number).cloned().unwrap_or_default();
         let setup = |number: usize| {
-            let setup = Redis::setup(scene).name(&format!("server{number}")).tcp().password(PASSWORD);
+            let spot = spot(ground.servers, number);
+            let setup = Redis::setup(scene).name(&format!("server{number}")).program(&spot.program).tcp();
+            let setup = ground.tls(setup).option("bind", &spot.host).password(PASSWORD);
             let setup = setup.acl(PEER, &format!("on >{PEER} ~* &* +@all"));
             setup.option("min-replicas-to-write", &least).option("min-replicas-max-lag", "3")
         };
         let copies = |setup: RedisSetup| setup.option("masteruser", PEER).option("masterauth", PEER);
+        let host = spot(ground.servers, 0).host;
         let mut servers = vec![copies(setup(0)).start()];
         for number in 1..=plan.replicas {
-            let replica = copies(setup(number).replica_of(&servers[0])).start();
+            let replica = copies(setup(number).replica_at(&host, &servers[0])).start();
             servers.push(replica);
         }
         let watched = Self { scene: scene.clone(), servers, sentinels: Vec::new(), plan };
         watched.wait_replicas(0, plan.replicas);
-        let port = watched.port(0);
-        let sentinels = (0..3).map(|number| watched.sentinel(number, port)).collect();
+        let master = format!("{host} {}", watched.port(0));
+        let sentinels =
+            (0..3).map(|number| watched.sentinel(number, spot(ground.sentinels, number), &master, ground.tls));
+        let sentinels = sentinels.collect();
         Self { sentinels, ..watched }
     }
 
-    fn sentinel(&self, number: usize, master: u16) -> Sentinel {
+    fn sentinel(&self, number: usize, spot: Spot, master: &str, tls: Option<&Authority>) -> Sentinel {
         let (name, port) = (format!("sentinel{number}"), free_port());
+        let socket = self.scene.socket(&format!("{name}.sock"));
         let password = self.plan.password.map(|word| format!("requirepass {word}\n")).unwrap_or_default();
+        let listen = tls.map_or_else(
+            || format!("port {port}"),
+            |authority| {
+                let pair = authority.issue("sentinel", HERE);
+                format!(
+                    "port 0\ntls-port {port}\ntls-replication yes\ntls-ca-cert-file \"{}\"\ntls-cert-file \"{}\"\ntls-key-file \"{}\"",
+                    authority.certificate().display(),
+                    pair.cert.display(),
+                    pair.key.display()
+                )
+            },
+        );
         let text = format!(
-            "port {port}\nbind 127.0.0.1\ndir \"{}\"\ndaemonize no\n{password}sentinel monitor {MASTER} 127.0.0.1 {master} 2\n\
+            "{listen}\nbind {}\nunixsocket \"{}\"\ndir \"{}\"\ndaemonize no\n{password}sentinel monitor {MASTER} {master} 2\n\
              sentinel auth-user {MASTER} {PEER}\nsentinel auth-pass {MASTER} {PEER}\nsentinel down-after-milliseconds {MASTER} 1000\nsentinel failover-timeout {MASTER} 5000\nsentinel parallel-syncs {MASTER} 2\n",
+            spot.host,
+            socket.display(),
             self.scene.folder(&name).display()
         );
         let config = self.scene.write(&format!("{name}.conf"), text);
-        Sentinel { name, port, config, child: None }
+        Sentinel { name, spot, port, socket, config, child: None }
     }
 
     /// Starts the Sentinels and waits until they know each other and all servers.
     pub fn start_sentinels(&mut self) {
         for sentinel in &mut self.sentinels {
-            let mut command = Command::new("redis-server");
+            let mut command = Command::new(&sentinel.spot.program);
             command.arg(&sentinel.config).arg("--sentinel");
             sentinel.child = Some(self.scene.spawn(&sentinel.name, command));
         }
@@ -118,7 +185,12 @@ impl Watched {
 
     /// Where the Sentinels are.
     pub fn addresses(&self) -> Vec<String> {
-        self.sentinels.iter().map(|sentinel| format!("127.0.0.1:{}", sentinel.port)).collect()
+        self.sentinels.iter().map(|sentinel| format!("{}:{}", sentinel.spot.host, sentinel.port)).collect()
+    }
+
+    /// The ports of the Sentinels.
+    pub fn sentinel_ports(&self) -> Vec<u16> {
+        self.sentinels.iter().map(|sentinel| sentinel.port).collect()
     }
 
     /// The port of a server.
@@ -127,26 +199,32 @@ impl Watched {
     }
 
     fn ask(&self, sentinel: usize, words: &[&str]) -> Result<Value, RedisError> {
-        let login = self.plan.password.map(|word| format!(":{word}@")).unwrap_or_default();
-        let client = redis::Client::open(format!("redis://{login}127.0.0.1:{}/", self.sentinels[sentinel].port))?;
+        let login = RedisConnectionInfo::default().set_skip_set_lib_name();
+        let login = self.plan.password.map_or_else(|| login.clone(), |word| login.clone().set_password(word));
+        let address = ConnectionAddr::Unix(self.sentinels[sentinel].socket.clone());
+        let client = redis::Client::open(address.into_connection_info()?.set_redis_settings(login))?;
         let mut connection = client.get_connection_with_timeout(Duration::from_secs(2))?;
         connection.set_read_timeout(Some(Duration::from_secs(2)))?;
         redis::cmd(words[0]).arg(&words[1..]).query(&mut connection)
     }
 
+    /// The server that one Sentinel names as the master.
+    pub fn named(&self, sentinel: usize) -> Option<usize> {
+        let told = self.ask(sentinel, &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER]).ok()?;
+        let (_, port): (String, u16) = redis::from_redis_value(told).ok()?;
+        (0..self.servers.len()).find(|server| self.port(*server) == port)
+    }
+
     /// The server that all Sentinels name as the master and that says so itself.
     pub fn master(&self) -> Option<usize> {
-        let mut named = None;
-        for sentinel in 0..self.sentinels.len() {
-            let (_, port): (String, u16) =
-                redis::from_redis_value(self.ask(sentinel, &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER]).ok()?)
-                    .ok()?;
-            if *named.get_or_insert(port) != port {
-                return None;
-            }
-        }
-        let found = (0..self.servers.len()).find(|server| Some(self.port(*server)) == named)?;
-        (self.role(found)? == "master").then_some(found)
+        let found = self.named(0)?;
+        let agreed = (1..self.sentinels.len()).all(|sentinel| self.named(sentinel) == Some(found));
+        (agreed && self.is_master(found)).then_some(found)
+    }
+
+    /// True if the server says so itself.
+    pub fn is_master(&self, server: usize) -> bool {
+        self.role(server).is_some_and(|role| role == "master")
     }
 
     /// Waits until another server than `old` is the master, and gives it.

@@ -18,8 +18,12 @@ use crate::error::Trouble;
 use crate::push::{self, Answer, Names, Reply, answer};
 use crate::wire::Patience;
 
-/// No wait asks for longer: the server answers nothing else meanwhile.
+/// No wait for replicas asks for longer: the server answers nothing else meanwhile.
 const LONGEST: Duration = Duration::from_secs(1);
+
+/// No wait for the disk asks for longer. With `appendfsync everysec` a sync begins a second after the last one: a wait of a second that
+/// begins right behind a sync, as each does that follows the one before, would always end just too early.
+const LONGEST_SYNC: Duration = Duration::from_secs(3);
 
 /// When a push counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -69,6 +73,14 @@ impl Ack {
             Self::Memory => None,
             Self::Replicas(count) => words(&["WAIT", &count.to_string(), &limit]),
             Self::Aof => words(&["WAITAOF", "1", "0", &limit]),
+        }
+    }
+
+    /// No wait asks for longer.
+    fn longest(self) -> Duration {
+        match self {
+            Self::Memory | Self::Replicas(_) => LONGEST,
+            Self::Aof => LONGEST_SYNC,
         }
     }
 
@@ -123,7 +135,7 @@ impl Link {
     pub fn pack_wait(&self, out: &mut Vec<u8>, patience: Patience<'_>) {
         let left = patience.deadline.saturating_duration_since(Instant::now());
         // The answer has to come back in time.
-        if let Some(command) = self.ack.command((left / 4 * 3).min(LONGEST)) {
+        if let Some(command) = self.ack.command((left / 4 * 3).min(self.ack.longest())) {
             push::command(out, &command.iter().map(String::as_str).collect::<Vec<_>>());
         }
     }
@@ -253,6 +265,7 @@ mod tests {
         assert_eq!(words(Ack::Memory, LONGEST), None);
         assert_eq!(words(Ack::Replicas(2), Duration::ZERO).as_deref(), Some("WAIT 2 1"));
         assert_eq!(words(Ack::Aof, LONGEST).as_deref(), Some("WAITAOF 1 0 1000"));
+        assert!(Ack::Aof.longest() > Duration::from_millis(1_500), "a sync a second takes longer than a second");
     }
 
     #[test]

@@ -71,6 +71,7 @@ fn action(place: &Place, mode: &str) -> String {
         match name {
             "timeout" => writeln!(redis, "timeout-ms = {value}"),
             "cluster" => writeln!(redis, "cluster = true"),
+            "ack" => writeln!(redis, "ack = \"{value}\""),
             "connecttimeout" => writeln!(redis, "connect-timeout-ms = {value}"),
             "maxlength" => writeln!(queue, "max-length = {value}"),
             "tls" => writeln!(redis, "tls.enabled = {}", value == "on"),
@@ -138,11 +139,16 @@ pub struct Talk {
 impl Talk {
     /// Starts it with these settings and nothing of the environment's.
     pub fn start(scene: &Scene, toml: &str, words: &[&str]) -> Self {
+        Self::start_as(binary(), scene, toml, words)
+    }
+
+    /// The same by another name, which leads to it.
+    pub fn start_as(program: &Path, scene: &Scene, toml: &str, words: &[&str]) -> Self {
         let config = scene.write(&format!("{}.toml", fastrand::u64(..)), toml);
         let log = scene.log_path("omrust-prog");
         scene.watch_log(log.clone());
         let stderr = fs::OpenOptions::new().create(true).append(true).open(&log).expect("cannot open a log");
-        let mut command = Command::new(binary());
+        let mut command = Command::new(program);
         command.arg("--config").arg(config).args(words).env_remove("CREDENTIALS_DIRECTORY");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr);
         let mut child = start(&mut command).expect("cannot start omrust-prog");

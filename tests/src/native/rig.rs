@@ -301,7 +301,7 @@ impl Rig {
     }
 
     /// The names of the lists.
-    fn keys(&self) -> Option<Vec<String>> {
+    pub fn keys(&self) -> Option<Vec<String>> {
         if self.cluster.is_some() {
             let names = delivery::lists::lists(&Topology::Cluster, KEY, self.plan.cluster_lanes);
             return Some(names.expect("a name without a brace"));

@@ -2,17 +2,46 @@
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
 mod acks;
+mod behind;
 mod burst;
 mod lanes;
 mod peers;
 mod steady;
 mod throughput;
+mod ways;
 
 use std::path::Path;
 use std::time::Duration;
 
-use e2e::measure::Spread;
+use clap::Parser;
 use throughput::{Who, run, spread};
+
+/// What is measured, and for how long.
+#[derive(Debug, Parser)]
+#[command(about = "Measures fifo-bridge beside its peers, and its ways to Redis beside each other. Prints Markdown.")]
+struct Options {
+    /// Records of 100 bytes in one run
+    #[arg(long, default_value_t = 2_000_000)]
+    records: usize,
+    /// Runs of each, in turn
+    #[arg(long, default_value_t = 5)]
+    runs: usize,
+    /// Seconds of each steady rate
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+    /// Records of a batch in the table of the lanes
+    #[arg(long, default_value_t = 25)]
+    batch: usize,
+    /// Only these tables: peers, ways, acks, lanes, bursts, steady
+    #[arg(long)]
+    only: Vec<String>,
+}
+
+impl Options {
+    fn wants(&self, table: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|word| word == table)
+    }
+}
 
 fn main() {
     let words: Vec<String> = std::env::args().collect();
@@ -22,40 +51,28 @@ fn main() {
     if words.get(1).is_some_and(|word| word == "--sleepers") {
         return steady::sleep_for_ever();
     }
-    let number = |name: &str, default: usize| {
-        let given = words.iter().position(|word| word == name).and_then(|at| words.get(at + 1)?.parse().ok());
-        given.unwrap_or(default)
-    };
-    let (records, runs) = (number("--records", 2_000_000), number("--runs", 5));
-    println!(
-        "records of 100 bytes, unix socket, one pipe of 1 MiB; {records} records, {runs} runs in turn; median [low-high]\n"
-    );
-    if words.iter().any(|word| word == "--lanes") {
-        return lanes::table(records, runs, number("--batch", 25));
-    }
-    if !words.iter().any(|word| word == "--no-table") {
+    let options = Options::parse();
+    let (records, runs) = (options.records, options.runs);
+    println!("records of 100 bytes, one pipe of 1 MiB; {records} records, {runs} runs in turn; median [low-high]\n");
+    if options.wants("peers") {
         table(records, runs, 25, &[1, 4, 16]);
         table(records, runs, 250, &[4]);
     }
-    ways(records, runs);
-    acks::table(number("--ack-records", 300_000), runs);
-    if words.iter().any(|word| word == "--acks-only") {
-        return;
+    if options.wants("ways") {
+        ways::table(records, runs);
     }
-    bursts(runs);
-    steady_state(number("--seconds", 10) as u64);
-}
-
-/// What TCP and TLS cost.
-fn ways(records: usize, runs: usize) {
-    println!(
-        "| way to Redis, batch | in flight | k records/s | bridge CPU ns/record | Redis CPU ns/record | memory MiB | rate / TCP |"
-    );
-    println!("|---|---|---|---|---|---|---|");
-    for (depth, batch) in [(1, 25), (4, 25), (4, 250)] {
-        rows(&Who::WAYS, 1, records, runs, depth, batch);
+    if options.wants("acks") {
+        acks::table(records, runs);
     }
-    println!();
+    if options.wants("lanes") {
+        lanes::table(records, runs, options.batch);
+    }
+    if options.wants("bursts") {
+        bursts(runs);
+    }
+    if options.wants("steady") {
+        steady_state(options.seconds);
+    }
 }
 
 /// With rsyslogd in front.
@@ -77,38 +94,32 @@ fn bursts(runs: usize) {
     println!();
 }
 
+/// A row for each peer, in turn, beside the reference.
 fn table(records: usize, runs: usize, batch: usize, depths: &[usize]) {
     println!(
-        "| who, batch | in flight | k records/s | bridge CPU ns/record | Redis CPU ns/record | memory MiB | rate / reference |"
+        "| unix socket; who, batch | in flight | k records/s | bridge CPU ns/record | Redis CPU ns/record | memory MiB | rate / reference |"
     );
     println!("|---|---|---|---|---|---|---|");
     for depth in depths {
-        rows(&Who::ALL, 1, records, runs, *depth, batch);
-    }
-    println!();
-}
-
-/// A row for each of `who`, in turn, beside the one at `reference`.
-fn rows(who: &[Who], reference: usize, records: usize, runs: usize, depth: usize, batch: usize) {
-    let mut of: Vec<Vec<throughput::Run>> = vec![Vec::new(); who.len()];
-    for _ in 0..runs {
-        for (index, who) in who.iter().enumerate() {
-            of[index].push(run(*who, records, depth, batch));
+        let mut of = Who::ALL.map(|_| Vec::new());
+        for _ in 0..runs {
+            for (who, of) in Who::ALL.into_iter().zip(&mut of) {
+                of.push(run(who, records, *depth, batch));
+            }
+        }
+        for (who, runs) in Who::ALL.into_iter().zip(&of) {
+            println!(
+                "| {}, {batch} | {depth} | {} | {} | {} | {} | {} |",
+                who.name(),
+                spread(runs, |run| run.rate),
+                spread(runs, |run| run.cpu),
+                spread(runs, |run| run.redis_cpu),
+                spread(runs, |run| run.memory),
+                ways::against(runs, &of[1], |run| run.rate),
+            );
         }
     }
-    for (index, who) in who.iter().enumerate() {
-        let ratios: Vec<f64> =
-            of[index].iter().zip(&of[reference]).map(|(mine, reference)| mine.rate / reference.rate).collect();
-        println!(
-            "| {}, {batch} | {depth} | {} | {} | {} | {} | {} |",
-            who.name(),
-            spread(&of[index], |run| run.rate),
-            spread(&of[index], |run| run.cpu),
-            spread(&of[index], |run| run.redis_cpu),
-            spread(&of[index], |run| run.memory),
-            Spread::of(&ratios),
-        );
-    }
+    println!();
 }
 
 fn steady_state(seconds: u64) {

@@ -1,16 +1,15 @@
 //! How many records a second, and what each costs: fifo-bridge beside its peers, in turn.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use e2e::bridge::{Bridge, BridgeConfig, plain_binary};
-use e2e::certs::{Authority, HERE};
+use e2e::bridge::{Bridge, plain_binary};
 use e2e::child::{Guarded, Scene, until};
-use e2e::pipe::PipeWriter;
+use e2e::measure::{Spread, cpu_nanoseconds, status_kib};
 use e2e::redis::Redis;
 
-use e2e::measure::{Spread, cpu_nanoseconds, status_kib};
+use crate::ways::write;
 
 /// Who is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,22 +20,11 @@ pub enum Who {
     Reference,
     /// fifo-bridge.
     Bridge,
-    /// fifo-bridge over TCP.
-    OverTcp,
-    /// fifo-bridge over TLS, both sides with certificates.
-    OverTls,
 }
 
 impl Who {
     /// All, in the order in which they take turns.
     pub const ALL: [Self; 3] = [Self::Plain, Self::Reference, Self::Bridge];
-
-    /// The ways of fifo-bridge to Redis.
-    pub const WAYS: [Self; 3] = [Self::Bridge, Self::OverTcp, Self::OverTls];
-
-    fn is_bridge(self) -> bool {
-        Self::WAYS.contains(&self)
-    }
 
     /// For the table.
     pub fn name(self) -> &'static str {
@@ -44,8 +32,6 @@ impl Who {
             Self::Plain => "plain read + RPUSH (loses)",
             Self::Reference => "reference: splice + EVALSHA",
             Self::Bridge => "fifo-bridge",
-            Self::OverTcp => "fifo-bridge over TCP",
-            Self::OverTls => "fifo-bridge over TLS",
         }
     }
 }
@@ -66,21 +52,14 @@ pub struct Run {
 /// `records` of 100 bytes through `who` with `depth` batches of `batch` under way.
 pub fn run(who: Who, records: usize, depth: usize, batch: usize) -> Run {
     let scene = Scene::new();
-    let authority = Authority::new(&scene, "authority");
-    authority.issue("client", &["client"]);
-    let setup = Redis::setup(&scene);
-    let mut redis = match who {
-        Who::OverTcp => setup.tcp().start(),
-        Who::OverTls => setup.tls(&authority, &authority.issue("server", HERE), true).start(),
-        Who::Plain | Who::Reference | Who::Bridge => setup.start(),
-    };
+    let mut redis = Redis::setup(&scene).start();
     let mut peer = Peer::start(who, &scene, &redis, depth, batch);
     let (pid, redis_pid) = (peer.pid(), redis.child().pid());
     let (before, redis_before) = (cpu_nanoseconds(pid), cpu_nanoseconds(redis_pid));
     let start = Instant::now();
     let fifo = peer.fifo.clone();
     let writer = std::thread::spawn(move || write(&fifo, records));
-    let key = if who.is_bridge() { "rsyslog" } else { "q" };
+    let key = if who == Who::Bridge { "rsyslog" } else { "q" };
     redis.wait_llen(key, records, Duration::from_secs(120));
     let took = start.elapsed().as_secs_f64();
     writer.join().expect("the writer");
@@ -101,37 +80,6 @@ pub fn spread(runs: &[Run], figure: impl Fn(&Run) -> f64) -> Spread {
     Spread::of(&runs.iter().map(figure).collect::<Vec<_>>())
 }
 
-/// Writes in pieces of 64 KiB: the writer must not be what limits the bridge.
-pub fn write(fifo: &Path, records: usize) {
-    let mut pipe = PipeWriter::open(fifo);
-    let mut piece = Vec::with_capacity(64 << 10);
-    for n in 0..records {
-        let start = piece.len();
-        piece.extend_from_slice(format!("~16|6|Nov 21 10:00:00|bench {n} ").as_bytes());
-        piece.resize(start + 99, b'x');
-        piece.push(b'\n');
-        if piece.len() > (64 << 10) - 100 || n + 1 == records {
-            pipe.write_whole(&piece);
-            piece.clear();
-        }
-    }
-}
-
-/// How `who` goes to Redis.
-fn way(who: Who, scene: &Scene, redis: &Redis, config: BridgeConfig) -> BridgeConfig {
-    let Some(port) = redis.port() else { return config };
-    let config = config.set("redis.server", format!("127.0.0.1:{port}"));
-    if who != Who::OverTls {
-        return config;
-    }
-    let file = |name: &str| scene.file(name).display().to_string();
-    config
-        .set("redis.tls.enabled", true)
-        .set("redis.tls.ca-cert", file("authority.crt"))
-        .set("redis.tls.cert", file("client.crt"))
-        .set("redis.tls.key", file("client.key"))
-}
-
 /// Whoever reads the pipe.
 pub enum Process {
     /// fifo-bridge.
@@ -150,8 +98,8 @@ pub struct Peer {
 impl Peer {
     /// Starts `who` and waits until it reads.
     pub fn start(who: Who, scene: &Scene, redis: &Redis, depth: usize, batch: usize) -> Self {
-        if who.is_bridge() {
-            let config = way(who, scene, redis, Bridge::config(scene).program(plain_binary()).redis(redis));
+        if who == Who::Bridge {
+            let config = Bridge::config(scene).program(plain_binary()).redis(redis);
             let config = config.set("queue.in-flight", depth as i64).set("batch.records-max", batch as i64);
             let bridge = config.unset("metrics.listen").set("metrics.listen", "").start();
             let fifo = bridge.fifo();

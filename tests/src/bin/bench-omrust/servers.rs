@@ -13,7 +13,10 @@ use e2e::redis::Redis;
 
 use crate::{Options, spread};
 
-/// Lanes, servers, and whether they are a cluster.
+/// Masters of the cluster.
+const MASTERS: usize = 3;
+
+/// Lanes, servers, and whether they are a cluster. The first is what all are compared with.
 const ROWS: [(u32, usize, bool); 10] = [
     (1, 1, false),
     (2, 1, false),
@@ -21,10 +24,10 @@ const ROWS: [(u32, usize, bool); 10] = [
     (2, 2, false),
     (4, 2, false),
     (4, 4, false),
-    (1, 3, true),
-    (3, 3, true),
-    (6, 3, true),
-    (12, 3, true),
+    (1, MASTERS, true),
+    (3, MASTERS, true),
+    (6, MASTERS, true),
+    (12, MASTERS, true),
 ];
 
 /// Batches as rsyslog makes them by default, and large ones.
@@ -58,43 +61,59 @@ impl Batch for Equal {
     }
 }
 
-/// Prints the table.
+/// What the rows need, started once.
+struct Places {
+    shards: Vec<Redis>,
+    cluster: Cluster,
+}
+
+/// Prints the tables.
 pub fn table(options: &Options) {
+    let scene = Scene::new();
+    let most = ROWS.iter().filter(|(_, _, cluster)| !cluster).map(|(_, servers, _)| *servers).max().unwrap_or(1);
+    let shard = |number: usize| Redis::setup(&scene).name(&format!("redis{number}")).tcp().start();
+    let mut places = Places { shards: (0..most).map(shard).collect(), cluster: Cluster::without_aof(&scene, MASTERS) };
     for batch in BATCHES {
         let mut runs: Vec<Vec<Run>> = vec![Vec::new(); ROWS.len()];
         for _ in 0..options.runs {
             for (runs, row) in runs.iter_mut().zip(ROWS) {
-                runs.push(run(row, batch, options));
+                runs.push(run(&mut places, row, batch, options));
             }
         }
         println!(
             "Batches of {batch} records of {} bytes, one worker, no spool, {} s each\n",
             options.size, options.seconds
         );
-        println!("| lanes | servers | k records/s | our CPU ns/record | Redis CPU ns/record, all together |");
-        println!("|---|---|---|---|---|");
-        for (runs, (lanes, servers, cluster)) in runs.iter().zip(ROWS) {
+        println!(
+            "| lanes | servers | k records/s | rate / the first | our CPU ns/record | Redis CPU ns/record, all together | CPU in all / the first |"
+        );
+        println!("|---|---|---|---|---|---|---|");
+        for (mine, (lanes, servers, cluster)) in runs.iter().zip(ROWS) {
+            let against = |figure: fn(&Run) -> f64| {
+                let pairs: Vec<(&Run, &Run)> = mine.iter().zip(&runs[0]).collect();
+                spread(&pairs, |(mine, first)| figure(mine) / figure(first))
+            };
             println!(
-                "| {lanes} | {servers}{} | {} | {} | {} |",
+                "| {lanes} | {servers}{} | {} | {} | {} | {} | {} |",
                 if cluster { ", a cluster" } else { "" },
-                spread(runs, |run| run.rate / 1000.0),
-                spread(runs, |run| run.ours),
-                spread(runs, |run| run.redis),
+                spread(mine, |run| run.rate / 1000.0),
+                against(|run| run.rate),
+                spread(mine, |run| run.ours),
+                spread(mine, |run| run.redis),
+                against(|run| run.ours + run.redis),
             );
         }
         println!();
     }
 }
 
-fn run((lanes, servers, cluster): (u32, usize, bool), batch: usize, options: &Options) -> Run {
-    let scene = Scene::new();
-    let mut nodes = if cluster {
-        Cluster::without_aof(&scene, servers).nodes
-    } else {
-        (0..servers).map(|number| Redis::setup(&scene).name(&format!("redis{number}")).tcp().start()).collect()
-    };
+fn run(places: &mut Places, (lanes, servers, cluster): (u32, usize, bool), batch: usize, options: &Options) -> Run {
+    let nodes = if cluster { &mut places.cluster.nodes[..] } else { &mut places.shards[..servers] };
     let pids: Vec<u32> = nodes.iter_mut().map(|node| node.child().pid()).collect();
-    let fan = fan(&nodes, lanes, cluster);
+    for node in &*nodes {
+        node.cmd(&["FLUSHALL"]);
+    }
+    let fan = fan(nodes, lanes, cluster);
     let mut worker = fan.worker();
     let records = Equal { record: vec![b'x'; options.size], count: batch, lanes };
     // The connections are made.
