@@ -79,12 +79,15 @@ impl Halves {
         assert!(self.watched.is_master(0) && self.watched.named(0) == Some(0), "the left has lost its master");
     }
 
-    /// The cable is plugged in again, and there is one.
+    /// The cable is plugged in again, and there is one: that of the right, as a rule. Where a Sentinel is not given the processor for a second it
+    /// may be the left one once more.
     #[track_caller]
-    fn join(&self) {
+    fn join(&self) -> usize {
         self.cable.plug();
-        self.watched.wait_replica(0);
-        until("all to name one master", LIMIT, || self.watched.master().filter(|master| *master == 1));
+        until("one master with one replica", LIMIT, || {
+            let master = self.watched.master()?;
+            self.watched.is_replica(1 - master).then_some(master)
+        })
     }
 
     fn length(&self, server: usize) -> usize {
@@ -127,10 +130,10 @@ fn the_bridge_is_cut_off_with_the_old_master_and_brings_again_what_that_confirme
     load.go_on(500);
     assert_eq!(halves.length(0), confirmed, "a master without its replica takes nothing");
     assert!(halves.length(1) < confirmed, "nothing was confirmed to the left alone");
-    halves.join();
+    let master = halves.join();
     halves.watched.flow(KEY, 1_000);
     halves.bridge_is_clean(&bridge, &load.stop());
-    assert_ne!(bridge.counter("replayed"), 0);
+    assert!(master == 0 || bridge.counter("replayed") > 0);
 }
 
 #[test]
@@ -183,13 +186,14 @@ impl Host {
         Self { stop, thread }
     }
 
-    /// Ends it. What has become of the records when nothing more comes.
+    /// Ends it. What has become of the records when all have come but those that may be lost.
     fn judge(self, halves: &Halves, lost: usize) -> Verdict {
         self.stop.store(true, Ordering::Relaxed);
         let count = self.thread.join().expect("the host ends well");
         let all = usize::try_from(count).expect("so many fit") - lost;
-        until("all records", LIMIT, || (halves.length(1) >= all).then_some(()));
-        Ledger::new().sent(&Numbered::new("r", 100), 0..count).judge(halves.watched.servers[1].list(KEY))
+        until("all records", LIMIT, || halves.watched.length(KEY).filter(|have| *have >= all));
+        let master = until("a master", LIMIT, || halves.watched.master());
+        Ledger::new().sent(&Numbered::new("r", 100), 0..count).judge(halves.watched.servers[master].list(KEY))
     }
 }
 
@@ -214,10 +218,11 @@ fn what_a_master_confirms_that_is_cut_off_is_all_that_is_lost() {
     let refused = || halves.watched.servers[0].try_cmd(&["SET", "x", "y"]).is_err();
     until("the old master to take nothing", PATIENCE, || refused().then_some(()));
     let lost = halves.length(0) - halves.length(1);
-    halves.join();
-    halves.watched.flow(KEY, 300);
-    let verdict = host.judge(&halves, lost);
     assert_ne!(lost, 0, "nothing was confirmed to the left alone");
+    let master = halves.join();
+    halves.watched.flow(KEY, 300);
+    let lost = if master == 1 { lost } else { 0 };
+    let verdict = host.judge(&halves, lost);
     assert_eq!(verdict.lost.count, lost as u64, "{verdict}");
     assert_eq!((verdict.doubled.count, verdict.misordered.count, verdict.foreign.count), (0, 0, 0), "{verdict}");
 }

@@ -176,7 +176,7 @@ impl Cluster {
 
     /// From here on the master `node` gives its replica nothing.
     pub fn cut_replica(&self, node: usize) {
-        self.nodes[node].cmd(&["ACL", "SETUSER", "default", "-psync"]);
+        self.nodes[node].cmd(&["ACL", "SETUSER", "default", "-psync", "-sync"]);
         self.nodes[node].cmd(&["CLIENT", "KILL", "TYPE", "replica"]);
     }
 

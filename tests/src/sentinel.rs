@@ -236,14 +236,17 @@ impl Watched {
     /// Waits until `server` is a replica that is in touch with the master.
     #[track_caller]
     pub fn wait_replica(&self, server: usize) {
-        until("the server to be a replica", FAILOVER_LIMIT, || {
-            let Value::Array(parts) = self.servers[server].try_cmd(&["ROLE"]).ok()? else { return None };
-            let word = |at: usize| match parts.get(at) {
-                Some(Value::BulkString(bytes)) => String::from_utf8_lossy(bytes).into_owned(),
-                _ => String::new(),
-            };
-            (word(0) == "slave" && word(3) == "connected").then_some(())
-        });
+        until("the server to be a replica", FAILOVER_LIMIT, || self.is_replica(server).then_some(()));
+    }
+
+    /// True if the server is a replica that is in touch with the master.
+    pub fn is_replica(&self, server: usize) -> bool {
+        let Ok(Value::Array(parts)) = self.servers[server].try_cmd(&["ROLE"]) else { return false };
+        let word = |at: usize| match parts.get(at) {
+            Some(Value::BulkString(bytes)) => String::from_utf8_lossy(bytes).into_owned(),
+            _ => String::new(),
+        };
+        word(0) == "slave" && word(3) == "connected"
     }
 
     /// Waits until the master `server` has so many replicas.

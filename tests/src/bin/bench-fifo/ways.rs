@@ -85,8 +85,7 @@ pub fn run(behind: &mut Behind, records: usize, set: Set) -> Run {
         .tell(Bridge::config(&scene).program(plain_binary()))
         .set("redis.ack", set.ack)
         .set("queue.in-flight", set.depth as i64)
-        .set("batch.records-max", set.batch as i64)
-        .set("metrics.listen", "");
+        .set("batch.records-max", set.batch as i64);
     if set.lanes > 1 {
         config = config.set("queue.lanes", set.lanes as i64).set("queue.lane-field", "word:1");
     }
@@ -101,7 +100,7 @@ pub fn run(behind: &mut Behind, records: usize, set: Set) -> Run {
     until("all records to arrive", LIMIT, || (arrived() >= records).then_some(()));
     // What is in the list may not count yet.
     if set.ack != "memory" {
-        until("all records to count", LIMIT, || (bridge.status()["unpushed_bytes"] == 0).then_some(()));
+        until("all records to count", LIMIT, || (bridge.counter("pushed") == records as u64).then_some(()));
     }
     let took = start.elapsed().as_secs_f64();
     writer.join().expect("the writer");
