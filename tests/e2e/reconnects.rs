@@ -4,22 +4,20 @@
 
 use std::fs;
 
-use e2e::bridge::Bridge;
 use e2e::certs::{Authority, HERE};
-use e2e::child::{PATIENCE, Scene, until};
+use e2e::child::Scene;
 use e2e::native::prog::Talk;
 use e2e::redis::Redis;
-use e2e::stage::KEY;
-
-use crate::lanes::{Streams, judge};
 
 /// Connections of one run.
-const ROUNDS: usize = 5_000;
+const ROUNDS: usize = 10_000;
+/// Over TLS, where each takes several times as long.
+const ROUNDS_TLS: usize = 5_000;
 /// As much as the allocator may take and keep, in kB.
 const SLACK: u64 = 1024;
 
-fn rounds() -> usize {
-    ROUNDS * std::env::var("E2E_TORTURE").map_or(1, |times| times.parse::<usize>().expect("E2E_TORTURE is a number"))
+fn times() -> usize {
+    std::env::var("E2E_TORTURE").map_or(1, |times| times.parse::<usize>().expect("E2E_TORTURE is a number"))
 }
 
 fn descriptors(pid: u32) -> usize {
@@ -34,7 +32,7 @@ fn memory(pid: u32) -> u64 {
 }
 
 /// Before each record all connections are cut.
-fn run(scene: &Scene, redis: &Redis, address: &str) {
+fn run(scene: &Scene, redis: &Redis, address: &str, rounds: usize) {
     let toml = format!(
         "[redis]\n{address}\n[queue]\nkey = \"k\"\nproducer = \"p\"\n[prog]\nstate-directory = \"{}\"\n",
         scene.folder("state").display()
@@ -46,7 +44,8 @@ fn run(scene: &Scene, redis: &Redis, address: &str) {
         let killed = redis::cmd("CLIENT").arg(&["KILL", "TYPE", "normal", "SKIPME", "yes"]).query::<i64>(&mut admin);
         killed.expect("CLIENT KILL")
     };
-    let (rounds, warm) = (rounds(), rounds() / 5);
+    let rounds = rounds * times();
+    let warm = rounds / 5;
     let (mut before, mut killed) = ((0, 0), 0);
     for round in 0..rounds {
         if round == warm {
@@ -69,7 +68,7 @@ fn run(scene: &Scene, redis: &Redis, address: &str) {
 fn thousands_of_connections_leave_nothing_behind() {
     let scene = Scene::new();
     let redis = Redis::setup(&scene).tcp().start();
-    run(&scene, &redis, &format!("server = \"127.0.0.1\"\nport = {}", redis.port().expect("a port")));
+    run(&scene, &redis, &format!("server = \"127.0.0.1\"\nport = {}", redis.port().expect("a port")), ROUNDS);
 }
 
 #[test]
@@ -79,46 +78,10 @@ fn thousands_of_connections_over_tls_leave_nothing_behind() {
     let redis = Redis::setup(&scene).tls(&authority, &authority.issue("server", HERE), false).start();
     let port = redis.port().expect("a port");
     let ca = authority.certificate();
-    run(&scene, &redis, &format!("server = \"rediss://127.0.0.1:{port}\"\ntls.ca-cert = \"{}\"", ca.display()));
-}
-
-/// The bridge waits for a moment before each new connection: many lanes make as many at once.
-#[test]
-fn thousands_of_connections_of_the_bridge_leave_nothing_behind() {
-    const LANES: usize = 40;
-    let scene = Scene::new();
-    let redis = Redis::setup(&scene).start();
-    let mut bridge = Bridge::config(&scene)
-        .redis(&redis)
-        .set("queue.producer", "p")
-        .set("queue.lanes", LANES as i64)
-        .set("queue.lane-field", "word:1")
-        .set("spool.retention-bytes", 0)
-        .start();
-    let load = Streams::start(&bridge);
-    let pid = bridge.child().pid();
-    let mut admin = redis.connect().expect("a connection");
-    let mut ask =
-        |words: &[&str]| redis::cmd(words[0]).arg(&words[1..]).query::<redis::Value>(&mut admin).expect("an answer");
-    let (rounds, mut killed, mut before) = (rounds() * 2, 0, None);
-    while killed < rounds {
-        until("all lanes to be connected", PATIENCE, || {
-            let text = redis::from_redis_value::<String>(ask(&["INFO", "clients"])).expect("text");
-            let clients = text.lines().find_map(|line| line.strip_prefix("connected_clients:")?.parse::<usize>().ok());
-            clients.filter(|clients| *clients > LANES)
-        });
-        if killed >= rounds / 5 && before.is_none() {
-            before = Some((descriptors(pid), memory(pid)));
-        }
-        killed += redis::from_redis_value::<usize>(ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]))
-            .expect("a number");
-    }
-    let written = load.stop();
-    let lists: Vec<String> = (0..LANES).map(|lane| format!("{KEY}:{lane}")).collect();
-    judge(&bridge, &lists, &written, &|lane| redis.llen(&lists[lane]), &|lane| redis.list(&lists[lane]));
-    let (before, after) = (before.expect("it was warm"), (descriptors(pid), memory(pid)));
-    assert!(bridge.counter("reconnects") as usize >= rounds - 2 * LANES, "{} reconnects", bridge.counter("reconnects"));
-    assert!(after.0 <= before.0 + 2, "{} descriptors became {}", before.0, after.0);
-    assert!(after.1 <= before.1 + 2 * SLACK, "{} kB became {} kB", before.1, after.1);
-    bridge.term();
+    run(
+        &scene,
+        &redis,
+        &format!("server = \"rediss://127.0.0.1:{port}\"\ntls.ca-cert = \"{}\"", ca.display()),
+        ROUNDS_TLS,
+    );
 }
