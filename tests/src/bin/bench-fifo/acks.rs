@@ -53,7 +53,7 @@ pub fn table(records: usize, runs: usize) {
     let newer = newer();
     match &newer {
         Ok((name, server)) => {
-            println!("The rows of the append-only file: {name} {}; the others: the installed one.\n", server.version)
+            println!("The rows of the append-only file: {name} {}; the others: the installed one.\n", server.version);
         }
         Err(reason) => println!("Left out: the rows of the append-only file. {reason}\n"),
     }
