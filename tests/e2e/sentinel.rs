@@ -241,7 +241,7 @@ fn action(scene: &Scene, addresses: &[String], door: &Door, more: &str, spool: O
 }
 
 /// The two doors of rsyslogd, without a spool of ours and with one.
-pub fn doors() -> [(&'static Door, bool); 2] {
+fn doors() -> [(&'static Door, bool); 2] {
     [(&OMRUST, false), (&OMPROG, true)]
 }
 

@@ -5,18 +5,18 @@ use std::time::Duration;
 use e2e::certs::Authority;
 use e2e::child::{PATIENCE, Scene, free_port, until};
 use e2e::load::Load;
-use e2e::native::door::KEY;
+use e2e::native::door::{Door, KEY, OMRUST};
+use e2e::native::prog::OMPROG;
 use e2e::pipe::Numbered;
 use e2e::proxy::{Mode, Proxy};
 use e2e::sentinel::{Ground, Watched};
 
-use crate::sentinel::{Native, ONE_REPLICA, arrived, config, doors, pace};
+use crate::sentinel::{Native, ONE_REPLICA, arrived, config, pace};
 
-/// A person asks for a failover, and the master of then is killed.
-fn twice(watched: &mut Watched) {
-    watched.fail_over();
-    watched.flow(KEY, 300);
+/// The master is killed and comes back as a replica.
+fn killed(watched: &mut Watched) {
     let (old, _) = watched.kill_master();
+    watched.flow(KEY, 300);
     watched.servers[old].start();
     watched.wait_replica(old);
 }
@@ -43,28 +43,39 @@ fn the_bridge_lives_through_failovers_where_all_speak_tls() {
         .start();
     let load = Load::start(&bridge.fifo(), &Numbered::new("r", 100), pace());
     watched.flow(KEY, 300);
-    twice(&mut watched);
+    watched.fail_over();
+    watched.flow(KEY, 300);
+    killed(&mut watched);
     watched.flow(KEY, 300);
     let sent = load.stop();
     sent.ledger().judge(arrived(&watched, &bridge, sent.count)).assert_clean();
 }
 
+fn where_all_speak_tls(door: &Door, spool: bool) {
+    let scene = Scene::new();
+    let (_authority, watched) = secure(&scene);
+    let file = |name: &str| scene.file(name).display().to_string();
+    let more = format!(
+        "ack=\"replica:1\" tls=\"on\" tls.cacert=\"{}\" tls.mycert=\"{}\" tls.myprivkey=\"{}\"",
+        file("authority.crt"),
+        file("client.crt"),
+        file("client.key")
+    );
+    let addresses = watched.addresses();
+    let verdict = Native::before(&scene, watched, &addresses, door, &more, spool).run(|watched| {
+        watched.fail_over();
+    });
+    assert!(verdict.is_clean(), "{}: {verdict}", door.name);
+}
+
 #[test]
-fn the_doors_of_rsyslogd_live_through_failovers_where_all_speak_tls() {
-    for (door, spool) in doors() {
-        let scene = Scene::new();
-        let (_authority, watched) = secure(&scene);
-        let file = |name: &str| scene.file(name).display().to_string();
-        let more = format!(
-            "ack=\"replica:1\" tls=\"on\" tls.cacert=\"{}\" tls.mycert=\"{}\" tls.myprivkey=\"{}\"",
-            file("authority.crt"),
-            file("client.crt"),
-            file("client.key")
-        );
-        let addresses = watched.addresses();
-        let verdict = Native::before(&scene, watched, &addresses, door, &more, spool).run(twice);
-        assert!(verdict.is_clean(), "{}: {verdict}", door.name);
-    }
+fn the_module_lives_through_a_failover_where_all_speak_tls() {
+    where_all_speak_tls(&OMRUST, false);
+}
+
+#[test]
+fn the_program_lives_through_a_failover_where_all_speak_tls() {
+    where_all_speak_tls(&OMPROG, true);
 }
 
 /// A proxy before each server that only the door goes through, for a proxy before each Sentinel names it.
@@ -92,8 +103,8 @@ impl Between {
     }
 
     /// What the door pushes last to the old master, and first to the new one, is done and not answered.
-    fn swallow(&self, watched: &Watched) {
-        for _ in 0..2 {
+    fn swallow(&self, watched: &Watched, times: usize) {
+        for _ in 0..times {
             let old = until("a master", PATIENCE, || watched.master());
             self.fault(old, |proxy| proxy.set(Mode::SwallowReplies(Duration::from_millis(300))));
             let new = watched.fail_over();
@@ -121,20 +132,27 @@ fn the_bridge_lives_through_answers_that_are_lost_in_a_failover() {
     let bridge = config(&scene, &watched, "replica:1").set("redis.server", between.addresses.clone()).start();
     let load = Load::start(&bridge.fifo(), &Numbered::new("r", 100), pace());
     watched.flow(KEY, 300);
-    between.swallow(&watched);
+    between.swallow(&watched, 2);
     let sent = load.stop();
     sent.ledger().judge(arrived(&watched, &bridge, sent.count)).assert_clean();
 }
 
+fn with_answers_lost(door: &Door, spool: bool) {
+    let scene = Scene::new();
+    let watched = Watched::start(&scene, ONE_REPLICA);
+    let between = Between::start(&watched);
+    let addresses = between.addresses.clone();
+    let native = Native::before(&scene, watched, &addresses, door, "ack=\"replica:1\"", spool);
+    let verdict = native.run(|watched| between.swallow(watched, 1));
+    assert!(verdict.is_clean(), "{}: {verdict}", door.name);
+}
+
 #[test]
-fn the_doors_of_rsyslogd_live_through_answers_that_are_lost_in_a_failover() {
-    for (door, spool) in doors() {
-        let scene = Scene::new();
-        let watched = Watched::start(&scene, ONE_REPLICA);
-        let between = Between::start(&watched);
-        let addresses = between.addresses.clone();
-        let native = Native::before(&scene, watched, &addresses, door, "ack=\"replica:1\"", spool);
-        let verdict = native.run(|watched| between.swallow(watched));
-        assert!(verdict.is_clean(), "{}: {verdict}", door.name);
-    }
+fn the_module_lives_through_answers_that_are_lost_in_a_failover() {
+    with_answers_lost(&OMRUST, false);
+}
+
+#[test]
+fn the_program_lives_through_answers_that_are_lost_in_a_failover() {
+    with_answers_lost(&OMPROG, true);
 }
