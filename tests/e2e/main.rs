@@ -45,6 +45,8 @@ mod sentinel;
 mod splice;
 mod spool_command;
 mod spool_folder;
+mod stream;
+mod stream_doors;
 mod systemd;
 mod tidy;
 mod tls;
