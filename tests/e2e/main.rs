@@ -47,6 +47,7 @@ mod spool_command;
 mod spool_folder;
 mod stream;
 mod stream_doors;
+mod stream_workers;
 mod systemd;
 mod tidy;
 mod tls;
