@@ -20,6 +20,7 @@ use base64::engine::general_purpose::STANDARD;
 use crate::descriptor::above_standard;
 use crate::fault::{self, Place};
 use crate::position::{Epoch, Position};
+use crate::push::Mode;
 
 /// Why a record was parked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +62,8 @@ pub struct DeadLetters {
     /// Refused records behind the position at which the stream went on.
     refused: BTreeSet<Position>,
     durable: bool,
+    /// For whoever brings them back: the field of the entries, if the lists are streams of Redis'.
+    field: Option<String>,
 }
 
 impl DeadLetters {
@@ -74,7 +77,7 @@ impl DeadLetters {
         std::fs::create_dir_all(folder)?;
         let path = folder.join("dead-letters.jsonl");
         let list = list.map(str::to_owned);
-        let mut letters = Self { path, list, framed: HashMap::new(), refused: BTreeSet::new(), durable };
+        let mut letters = Self { path, list, framed: HashMap::new(), refused: BTreeSet::new(), durable, field: None };
         from_the_end(&letters.file()?, letters.list.as_deref(), |(end, refused)| {
             if refused {
                 return ControlFlow::Continue(());
@@ -83,6 +86,13 @@ impl DeadLetters {
             ControlFlow::Break(())
         })?;
         Ok(letters)
+    }
+
+    /// They were for lists that are filled so.
+    #[must_use]
+    pub fn of(mut self, mode: &Mode) -> Self {
+        self.field = mode.entry().map(|entry| entry.field.clone());
+        self
     }
 
     /// The stream goes on at `at`: looks up what behind it was parked already.
@@ -153,7 +163,7 @@ impl DeadLetters {
                 }
             };
             if !known {
-                lines.append(&mut render(reason, list, detail, end, record, unix_seconds));
+                lines.append(&mut render(reason, (list, self.field.as_deref()), detail, end, record, unix_seconds));
                 ends.push(end);
             }
         }
@@ -211,10 +221,20 @@ fn ends_with_newline(file: &File, size: u64) -> io::Result<bool> {
     Ok(byte[0] == b'\n')
 }
 
-fn render(reason: Reason, list: &str, detail: &str, end: Position, record: &[u8], unix_seconds: u64) -> Vec<u8> {
+fn render(
+    reason: Reason,
+    (list, field): (&str, Option<&str>),
+    detail: &str,
+    end: Position,
+    record: &[u8],
+    unix_seconds: u64,
+) -> Vec<u8> {
     let mut letter = serde_json::Map::new();
     letter.insert("time".into(), unix_seconds.into());
     letter.insert("lane".into(), list.into());
+    if let Some(field) = field {
+        letter.insert("stream_field".into(), field.into());
+    }
     letter.insert("reason".into(), reason.word().into());
     letter.insert("detail".into(), detail.into());
     letter.insert("end".into(), end.to_string().into());
@@ -302,8 +322,8 @@ mod tests {
     fn a_letter_that_was_cut_off_is_written_again() {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("dead-letters.jsonl");
-        let whole = render(Reason::Torn, "l", "d", at(5), b"a", 7);
-        let cut = render(Reason::Torn, "l", "d", at(9), &vec![b'x'; 100_000], 7);
+        let whole = render(Reason::Torn, ("l", None), "d", at(5), b"a", 7);
+        let cut = render(Reason::Torn, ("l", None), "d", at(9), &vec![b'x'; 100_000], 7);
         std::fs::write(&path, [&whole[..], &cut[..cut.len() - 10]].concat()).expect("prepare");
         let mut letters = DeadLetters::open(folder.path(), false).expect("open");
         assert_eq!(letters.framed.get(&Epoch(1)), Some(&5));
@@ -354,7 +374,7 @@ mod tests {
         let sizes = [10, CHUNK_BYTES, 3 * CHUNK_BYTES, 1, 0, 2 * CHUNK_BYTES - 1, 500];
         let mut text = b"no letter\n\n".to_vec();
         for (index, size) in sizes.into_iter().enumerate() {
-            text.extend(render(Reason::Refused, "l", "d", at(index as u64), &vec![b'x'; size], 7));
+            text.extend(render(Reason::Refused, ("l", None), "d", at(index as u64), &vec![b'x'; size], 7));
         }
         std::fs::write(&path, text).expect("prepare");
         let mut found = Vec::new();

@@ -20,6 +20,8 @@ pub struct Letter {
     pub reason: String,
     /// The list that it was for.
     pub list: String,
+    /// The field of an entry, if the list is a stream of Redis'.
+    pub field: Option<String>,
     /// Why, in a sentence.
     pub detail: String,
     /// Its bytes.
@@ -102,6 +104,7 @@ fn parse(line: &[u8], number: u64) -> Option<Letter> {
         time: letter.get("time").and_then(serde_json::Value::as_u64).unwrap_or(0),
         reason: text("reason")?.to_owned(),
         list: text("lane")?.to_owned(),
+        field: text("stream_field").map(str::to_owned),
         detail: text("detail").unwrap_or_default().to_owned(),
         record,
     })
@@ -112,6 +115,7 @@ mod tests {
     use super::*;
     use crate::dead_letter::{DeadLetters, Reason};
     use crate::position::{Epoch, Position};
+    use crate::push::{Entry, Mode};
 
     fn read(path: &Path) -> (Vec<Letter>, u64, u64) {
         let mut letters = Letters::open(path, true).expect("open");
@@ -137,5 +141,9 @@ mod tests {
         let seen: Vec<_> = letters.iter().map(|l| (l.line, &*l.reason, &*l.list, &*l.record)).collect();
         assert_eq!(seen, [(1, "refused", "l", &b"one"[..]), (3, "torn", "m", &[0xff, b'\n'])]);
         assert_eq!((damaged, identity), (1, first));
+        assert!(letters.iter().all(|letter| letter.field.is_none()));
+        let mut parked = parked.of(&Mode::Stream(Entry::default()));
+        parked.write(Reason::Refused, "s", "", (at(20), b"two"), 9).expect("write");
+        assert_eq!(read(&path).0[2].field.as_deref(), Some("msg"));
     }
 }

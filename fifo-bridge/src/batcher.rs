@@ -9,7 +9,7 @@ use delivery::dead_letter::{DeadLetters, Reason};
 use delivery::lane::Lane;
 use delivery::limits::RECORD_ALONE_BYTES;
 use delivery::position::{Epoch, Position};
-use delivery::push::{self, Names, Side};
+use delivery::push::{self, Mode, Names};
 use delivery::spool::{Read, Reader, Spool, SpoolError};
 
 use crate::frame::{Begin, Framer, Piece};
@@ -82,8 +82,8 @@ pub struct Park {
 pub struct Packing {
     /// List and cursor.
     pub names: Names,
-    /// Which end.
-    pub side: Side,
+    /// A list, or a stream of Redis'.
+    pub mode: Mode,
     /// Records in a batch, at most.
     pub records_max: usize,
     /// Bytes of records in a batch, at most.
@@ -325,12 +325,12 @@ impl Batcher {
 
     fn write(&self, tip: &[u8], out: &mut Vec<u8>) {
         let to = self.at.to_string();
-        let Packing { names, side, .. } = &self.packing;
+        let Packing { names, mode, .. } = &self.packing;
         if self.records.is_empty() {
             push::advance(out, names, (tip, &to));
         } else {
             let records = self.records.iter().map(|range| &self.window[range.clone()]);
-            push::push(out, names, *side, (tip, &to), records, self.records.len());
+            push::push(out, names, mode, (tip, &to), records, self.records.len());
         }
     }
 
@@ -477,7 +477,7 @@ fn behind(next: Position) -> Begin {
 fn packing(settings: &Settings, lane: usize) -> Packing {
     Packing {
         names: settings.lanes[lane].clone(),
-        side: settings.side,
+        mode: settings.mode.clone(),
         records_max: settings.file.batch.records_max,
         bytes_max: settings.file.batch.bytes_max.0 as usize,
     }

@@ -19,7 +19,7 @@ pub fn redis(settings: &Settings) -> Findings {
             continue;
         }
         let login = login.as_ref().map(of_lane).map_err(Clone::clone);
-        let found = ::settings::check::redis(&endpoint, login, &names.list, Some(&names.cursor));
+        let found = ::settings::check::redis(&endpoint, login, (&names.list, &settings.mode), Some(&names.cursor));
         if found.notes.is_empty() {
             away.push(endpoint.to_string());
         }

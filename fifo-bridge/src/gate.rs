@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use delivery::error::Trouble;
 use delivery::high_water::{HighWater, Marks, Say};
 use delivery::link::Link;
+use delivery::push::Mode;
 
 use crate::settings::Settings;
 use crate::shared::Shared;
@@ -14,6 +15,7 @@ use crate::shared::Shared;
 pub struct Gate {
     lane: usize,
     list: String,
+    mode: Mode,
     marks: Option<Marks>,
     water: Option<HighWater>,
     /// The status shows it.
@@ -25,7 +27,7 @@ impl Gate {
     pub fn new(settings: &Settings, lane: usize, list: &str) -> Self {
         let marks = Marks::new(settings.file.queue.max_length);
         let water = marks.map(|marks| HighWater::new(marks, Instant::now()));
-        Self { lane, list: list.to_owned(), marks, water, shown: false }
+        Self { lane, list: list.to_owned(), mode: settings.mode.clone(), marks, water, shown: false }
     }
 
     /// True while nothing is to be pushed.
@@ -54,7 +56,7 @@ impl Gate {
     }
 
     fn ask(&mut self, link: &mut Link, shared: &Shared) -> Result<(), Trouble> {
-        let length = link.length(&self.list)?;
+        let length = link.length(&self.list, &self.mode)?;
         let said = self.water.as_mut().and_then(|water| water.asked(length, Instant::now()));
         self.learned(length, said, shared);
         Ok(())
@@ -65,20 +67,24 @@ impl Gate {
         let Some(marks) = self.marks else { return };
         let closed = self.is_closed();
         if closed {
-            let (list, high) = (&self.list, marks.high());
-            shared.hold_back(self.lane, Some(format!("list {list:?} is {length} long, queue.max-length is {high}")));
+            let (word, list, high) = (self.mode.word(), &self.list, marks.high());
+            let text = format!("{word} {list:?} is {length} long, queue.max-length is {high}");
+            shared.hold_back(self.lane, Some(text));
         } else if self.shown {
             shared.hold_back(self.lane, None);
         }
         self.shown = closed;
         match said {
             Some(Say::Held(length)) => log::warn!(
-                "list {:?} is {length} long, queue.max-length is {}: records wait in the spool until it is down to {}",
+                "{} {:?} is {length} long, queue.max-length is {}: records wait in the spool until it is down to {}",
+                self.mode.word(),
                 self.list,
                 marks.high(),
                 marks.low()
             ),
-            Some(Say::Free(length)) => log::info!("list {:?} is down to {length}: records are pushed again", self.list),
+            Some(Say::Free(length)) => {
+                log::info!("{} {:?} is down to {length}: records are pushed again", self.mode.word(), self.list);
+            }
             None => {}
         }
     }

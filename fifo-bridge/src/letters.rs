@@ -15,6 +15,7 @@ use delivery::counters::get;
 use delivery::letters::{Letter, Letters, file, hash};
 use delivery::outlet::{Batch, OnRefused, Outcome, Outlet, OutletConfig, Target, Worker};
 use delivery::position::{Epoch, Position};
+use delivery::push::{Entry, Mode};
 use serde_json::{Value, json};
 
 use crate::check;
@@ -95,9 +96,27 @@ impl Choice {
     /// Whose cursor counts letters of this reason and list. Another target has cursors of its own.
     fn producer(&self, identity: u64, letter: &Letter) -> String {
         let producer = format!("dead-letters:{identity:016x}:{}", letter.reason);
+        let producer = match &letter.field {
+            Some(field) => format!("{producer}:stream:{:016x}", hash(field)),
+            None => producer,
+        };
         match &self.to {
             Some(to) if *to != letter.list => format!("{producer}:{:016x}", hash(&letter.list)),
             _ => producer,
+        }
+    }
+
+    /// What the target is: what the letter was for. Another one is what the settings say.
+    fn mode(&self, settings: &Settings, letter: &Letter) -> Mode {
+        let ours = &settings.mode;
+        match (&self.to, &letter.field) {
+            (Some(to), _) if *to != letter.list => ours.clone(),
+            (_, Some(field)) => {
+                let max_entries = ours.entry().map_or(0, |entry| entry.max_entries);
+                Mode::Stream(Entry { field: field.clone(), max_entries })
+            }
+            (_, None) if ours.entry().is_some() => Mode::default(),
+            (_, None) => ours.clone(),
         }
     }
 }
@@ -131,7 +150,8 @@ pub fn replay(path: &Path, choice: &Choice, settings: Settings) -> anyhow::Resul
         let list = choice.to.as_deref().unwrap_or(&letter.list);
         if !batch.fits(&producer, list, letter.record.len()) {
             replay.deliver(&mut batch, identity)?;
-            batch = Parcel::new(producer, list);
+            let mode = choice.mode(&replay.settings, &letter);
+            batch = Parcel { producer, mode, list: list.to_owned(), ..Parcel::default() };
         }
         batch.lines.1 = letter.line;
         batch.lines.0 = if batch.records.is_empty() { letter.line } else { batch.lines.0 };
@@ -157,6 +177,8 @@ fn open(path: &Path, durable: bool) -> anyhow::Result<Letters> {
 #[derive(Debug, Default)]
 struct Parcel {
     producer: String,
+    /// The producer tells modes apart.
+    mode: Mode,
     list: String,
     lines: (u64, u64),
     bytes: usize,
@@ -164,10 +186,6 @@ struct Parcel {
 }
 
 impl Parcel {
-    fn new(producer: String, list: &str) -> Self {
-        Self { producer, list: list.to_owned(), ..Self::default() }
-    }
-
     fn fits(&self, producer: &str, list: &str, bytes: usize) -> bool {
         let same = self.producer == producer && self.list == list;
         same && self.records.len() < BATCH_RECORDS && (self.records.is_empty() || self.bytes + bytes <= BATCH_BYTES)
@@ -202,7 +220,7 @@ impl Replay {
             return Ok(());
         }
         if !self.producers.contains_key(&batch.producer) {
-            let outlet = self.outlet(&batch.producer)?;
+            let outlet = self.outlet(&batch.producer, &batch.mode)?;
             let worker = outlet.worker();
             self.producers.insert(batch.producer.clone(), (outlet, worker));
         }
@@ -238,11 +256,11 @@ impl Replay {
         Ok(())
     }
 
-    fn outlet(&self, producer: &str) -> anyhow::Result<Arc<Outlet>> {
+    fn outlet(&self, producer: &str, mode: &Mode) -> anyhow::Result<Arc<Outlet>> {
         let config = OutletConfig {
             name: "dead letters".into(),
             producer: producer.to_owned(),
-            side: self.settings.side,
+            mode: mode.clone(),
             timeout: self.settings.endpoint.timeout,
             // Without a folder: what is refused again stays where it is.
             on_refused: OnRefused::DeadLetter,

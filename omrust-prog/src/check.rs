@@ -9,5 +9,5 @@ use crate::settings::Settings;
 pub fn redis(settings: &Settings) -> Findings {
     let names = Names::new(&settings.list, &format!("{}:0:0", settings.producer)).ok();
     let cursor = names.as_ref().map(|names| names.cursor.as_str());
-    ::settings::check::redis(&settings.endpoint, settings.login(), &settings.list, cursor)
+    ::settings::check::redis(&settings.endpoint, settings.login(), (&settings.list, &settings.mode), cursor)
 }

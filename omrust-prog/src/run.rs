@@ -274,7 +274,7 @@ impl Program<'_> {
         let end = Position { epoch: Epoch(u64::from(std::process::id())), offset: nanos };
         let parked = match &mut self.letters {
             Some(letters) => Ok(letters),
-            none => DeadLetters::open(folder, true).map(|letters| none.insert(letters)),
+            none => DeadLetters::open(folder, true).map(|letters| none.insert(letters.of(&self.settings.mode))),
         }
         .and_then(|letters| letters.write(reason, &self.settings.list, detail, (end, record), seconds));
         let counters = self.session.counters();

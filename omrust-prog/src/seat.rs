@@ -62,7 +62,7 @@ pub(crate) fn outlet(settings: &Arc<Settings>, instance: Option<&Instance>) -> R
             None => format!("{}:{}", settings.producer, std::process::id()),
         },
         list: settings.list.clone(),
-        side: settings.side,
+        mode: settings.mode.clone(),
         timeout: settings.endpoint.timeout,
         delay: settings.delay,
         journal: instance.zip(settings.spool.as_ref()).map(|(instance, spool)| JournalConfig {

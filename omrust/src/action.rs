@@ -34,7 +34,7 @@ impl Action {
             producer: settings.producer.clone(),
             list,
             lanes: settings.lanes,
-            side: settings.side,
+            mode: settings.mode.clone(),
             timeout: settings.timeout.min(patience),
             delay: settings.spool.as_ref().map_or(settings.timeout, |spool| spool.delay),
             journal: settings.spool.as_ref().map(|spool| JournalConfig {

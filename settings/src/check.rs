@@ -1,7 +1,7 @@
 //! Does Redis take us? What the programs' check commands ask.
 
 use delivery::link::{Endpoint, Link, may_drop_cursor};
-use delivery::push::Reply;
+use delivery::push::{Mode, Reply};
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -13,7 +13,12 @@ pub struct Findings {
 }
 
 /// Connects, logs in, and looks at cursor, list and eviction policy. Changes nothing. `login` is `endpoint` with the password.
-pub fn redis(endpoint: &Endpoint, login: Result<Endpoint, String>, list: &str, cursor: Option<&str>) -> Findings {
+pub fn redis(
+    endpoint: &Endpoint,
+    login: Result<Endpoint, String>,
+    (list, mode): (&str, &Mode),
+    cursor: Option<&str>,
+) -> Findings {
     let mut findings = Findings::default();
     let connected = login.and_then(|login| Link::connect(&login).map_err(|error| error.to_string()));
     let mut link = match connected {
@@ -31,13 +36,14 @@ pub fn redis(endpoint: &Endpoint, login: Result<Endpoint, String>, list: &str, c
             Err(error) => findings.fault(format!("the cursor {name} cannot be read: {error}")),
         }
     }
-    match link.ask(&["LLEN", list]) {
-        Ok(Reply::Number(length)) => findings.note(format!("the list {list} has {length} records")),
-        Ok(other) => findings.fault(format!("LLEN {list}: {other:?}")),
+    let (command, word) = (mode.length_command(), mode.word());
+    match link.ask(&[command, list]) {
+        Ok(Reply::Number(length)) => findings.note(format!("the {word} {list} has {length} records")),
+        Ok(other) => findings.fault(format!("{command} {list}: {other:?}")),
         Err(error) if error.class() == "NOPERM" => {
-            findings.note(format!("the user may not look at the list {list}: {error}"));
+            findings.note(format!("the user may not look at the {word} {list}: {error}"));
         }
-        Err(error) => findings.fault(format!("the list {list} cannot be used: {error}")),
+        Err(error) => findings.fault(format!("the {word} {list} cannot be used: {error}")),
     }
     match link.eviction_policy() {
         Some(policy) if may_drop_cursor(&policy) => {

@@ -14,6 +14,7 @@ pub mod place;
 pub mod sections;
 pub mod size;
 pub mod source;
+pub mod stream;
 
 pub use checks::Invalid;
 pub use key::Key;

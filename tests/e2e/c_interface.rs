@@ -12,7 +12,7 @@ use e2e::redis::Redis;
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// Compiles the program against the header and the library.
-fn compiled(name: &str, flags: &[&str]) -> PathBuf {
+pub fn compiled(name: &str, flags: &[&str]) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let program = profile_dir().join(name);
     let fresh = profile_dir().join(format!("{name}.{}", fastrand::u64(..)));
@@ -25,7 +25,7 @@ fn compiled(name: &str, flags: &[&str]) -> PathBuf {
     program
 }
 
-fn toml(scene: &Scene, redis: &Redis) -> String {
+pub fn toml(scene: &Scene, redis: &Redis) -> String {
     let (socket, state) = (redis.socket().display().to_string(), scene.file("state"));
     format!(
         "[redis]\nserver = \"{socket}\"\n[queue]\nproducer = \"p\"\n[prog]\nstate-directory = \"{}\"\n",

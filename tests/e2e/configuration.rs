@@ -40,13 +40,13 @@ const MISTAKES: &[(&str, usize, &str)] = &[
     (
         "\n\n[redsi]\nport = 1",
         3,
-        "redsi: unknown field `redsi`, expected one of `redis`, `queue`, `batch`, `fifo`, `frame`, `spool`, `dead-letter`, \
+        "redsi: unknown field `redsi`, expected one of `redis`, `queue`, `stream`, `batch`, `fifo`, `frame`, `spool`, `dead-letter`, \
          `metrics`, `log`",
     ),
     (
         "port = 1",
         1,
-        "port: unknown field `port`, expected one of `redis`, `queue`, `batch`, `fifo`, `frame`, `spool`, `dead-letter`, \
+        "port: unknown field `port`, expected one of `redis`, `queue`, `stream`, `batch`, `fifo`, `frame`, `spool`, `dead-letter`, \
          `metrics`, `log`",
     ),
     (
@@ -124,6 +124,23 @@ const MISTAKES: &[(&str, usize, &str)] = &[
         "[redis]\npassword = \"s3cr3t-W0rd\"\npassword-file = \"/x\"",
         3,
         "redis.password-file: contradicts redis.password; set one of them",
+    ),
+    (
+        "[queue]\nmode = \"stream\"\npush = \"left\"",
+        3,
+        "queue.push: left is not for queue.mode = \"stream\": a stream grows at one end only",
+    ),
+    ("[stream]\nfield = \"record\"", 2, "stream.field: is of no use without queue.mode = \"stream\""),
+    ("[stream]\nmaxlen = 5", 2, "stream.maxlen: is of no use without queue.mode = \"stream\": a list is never trimmed"),
+    (
+        "[queue]\nmode = \"stream\"\nmax-length = 5\n[stream]\nmaxlen = 5",
+        5,
+        "stream.maxlen: contradicts queue.max-length: the one throws old entries away, the other holds new ones back; set one of them",
+    ),
+    (
+        "[queue]\nmode = \"publish\"",
+        2,
+        "queue.mode: unknown variant `publish`, expected `queue` or `stream`; allowed: queue or stream",
     ),
     (
         "[spool]\nmaxsize = \"1m\"\nsegment-size = \"512k\"",
@@ -267,7 +284,7 @@ fn a_mistake_on_the_command_line_names_its_key() {
     for (words, expected) in [
         (
             vec!["--set", "queue.nope=1"],
-            "queue.nope: is no setting; there are queue.key, queue.push, queue.lanes, queue.lane-field, queue.in-flight, queue.producer, \
+            "queue.nope: is no setting; there are queue.key, queue.mode, queue.push, queue.lanes, queue.lane-field, queue.in-flight, queue.producer, \
              queue.on-lost-cursor, queue.on-refused, queue.max-length",
         ),
         (vec!["--set", "nope.x=1"], "nope.x: is no setting; see fifo-bridge.toml(5)"),
@@ -393,6 +410,7 @@ server-name = ""
 
 [queue]
 key = "rsyslog"
+mode = "queue"
 push = "right"
 lanes = 1
 lane-field = ""
@@ -401,6 +419,10 @@ producer = ""
 on-lost-cursor = "resume"
 on-refused = "hold"
 max-length = 0
+
+[stream]
+field = "msg"
+maxlen = 0
 
 [batch]
 records-max = 25
@@ -623,7 +645,7 @@ fn a_bad_file_is_not_reloaded_and_nothing_changes() {
         ("[queue]\nin-flight = 0\n", "2: queue.in-flight: 0 is not allowed; 1 to 64"),
         (
             "[queue]\nkye = \"x\"\n",
-            "2: queue.kye: unknown field `kye`, expected one of `key`, `push`, `lanes`, `lane-field`, `in-flight`, `producer`, \
+            "2: queue.kye: unknown field `kye`, expected one of `key`, `mode`, `push`, `lanes`, `lane-field`, `in-flight`, `producer`, \
          `on-lost-cursor`, `on-refused`, `max-length`",
         ),
     ]

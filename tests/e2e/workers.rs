@@ -16,7 +16,8 @@ use e2e::redis::Redis;
 use redis::Value;
 
 const LIST: &str = "rsyslog";
-const BATCH: usize = 20;
+/// Records that a slow worker takes at once.
+pub const BATCH: usize = 20;
 
 /// Appends each record to `WORKER_OUT` and takes its time, so that a kill finds a batch in hand.
 const SLOW_HANDLER: &str = r#"<?php
@@ -27,12 +28,12 @@ return static function ($record) use ($out): void {
 };
 "#;
 
-fn folder() -> PathBuf {
+pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").join("workers/php")
 }
 
 /// PHP with a file of the workers' folder; panics if PHP or its redis extension is missing.
-fn php(file: &str) -> Command {
+pub fn php(file: &str) -> Command {
     static FOUND: Once = Once::new();
     FOUND.call_once(|| {
         let seen = Command::new("php").args(["-r", "exit(extension_loaded('redis') ? 0 : 3);"]).status();
@@ -53,34 +54,34 @@ fn php(file: &str) -> Command {
 }
 
 /// A worker on the server behind `socket`, not started yet.
-fn worker(file: &str, socket: &Path, options: &[&str]) -> Command {
+pub fn worker(file: &str, socket: &Path, options: &[&str]) -> Command {
     let mut command = php(file);
     command.arg("--server").arg(socket).args(options);
     command
 }
 
 /// A worker that appends whole records to `out`.
-fn fast(file: &str, socket: &Path, out: &Path, options: &[&str]) -> Command {
+pub fn fast(file: &str, socket: &Path, out: &Path, options: &[&str]) -> Command {
     let mut command = worker(file, socket, options);
     command.arg("--out").arg(out);
     command
 }
 
 /// A worker that appends records to `out` and takes its time for each.
-fn slow(scene: &Scene, file: &str, socket: &Path, out: &Path, options: &[&str]) -> Command {
+pub fn slow(scene: &Scene, file: &str, socket: &Path, out: &Path, options: &[&str]) -> Command {
     let mut command = worker(file, socket, options);
     command.arg("--batch").arg(BATCH.to_string());
     command.arg("--handler").arg(scene.write("slow.php", SLOW_HANDLER)).env("WORKER_OUT", out);
     command
 }
 
-fn run(mut command: Command) -> Output {
+pub fn run(mut command: Command) -> Output {
     command.output().expect("cannot run php")
 }
 
 /// Runs a worker to its end, which must be a good one.
 #[track_caller]
-fn drain(scene: &Scene, name: &str, mut command: Command) {
+pub fn drain(scene: &Scene, name: &str, mut command: Command) {
     command.arg("--drain");
     let status = scene.spawn(name, command).wait(PATIENCE);
     assert!(status.success(), "{name} ended with {status}:\n{}", scene.log(name));
@@ -88,33 +89,33 @@ fn drain(scene: &Scene, name: &str, mut command: Command) {
 
 /// Stops a worker with SIGTERM; it must leave with 0.
 #[track_caller]
-fn term(scene: &Scene, name: &str, child: &mut Guarded) {
+pub fn term(scene: &Scene, name: &str, child: &mut Guarded) {
     let status = child.term(PATIENCE);
     assert!(status.success(), "{name} ended with {status} after SIGTERM:\n{}", scene.log(name));
 }
 
 /// The records in a worker's output.
-fn lines(out: &Path) -> Vec<Vec<u8>> {
+pub fn lines(out: &Path) -> Vec<Vec<u8>> {
     let bytes = fs::read(out).unwrap_or_default();
     let mut lines: Vec<_> = bytes.split(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect();
     assert_eq!(lines.pop().as_deref(), Some(b"".as_slice()), "the last line has no LF");
     lines
 }
 
-fn count(out: &Path) -> usize {
+pub fn count(out: &Path) -> usize {
     fs::read(out).unwrap_or_default().split(|&byte| byte == b'\n').count() - 1
 }
 
 #[track_caller]
-fn wait_lines(out: &Path, n: usize) {
+pub fn wait_lines(out: &Path, n: usize) {
     until(&format!("{n} records in {}", out.display()), PATIENCE, || (count(out) >= n).then_some(()));
 }
 
-fn numbers(lines: &[Vec<u8>]) -> Vec<u64> {
+pub fn numbers(lines: &[Vec<u8>]) -> Vec<u64> {
     lines.iter().map(|line| parse(line).unwrap_or_else(|| panic!("not a record: {}", line.escape_ascii())).1).collect()
 }
 
-fn ascending(numbers: &[u64]) -> bool {
+pub fn ascending(numbers: &[u64]) -> bool {
     numbers.windows(2).all(|pair| pair[0] < pair[1])
 }
 
@@ -181,6 +182,8 @@ fn wrong_command_lines_end_with_78_and_say_why() {
         ("lpop.php", vec!["--key", ""], "--key must not be empty"),
         ("lpop.php", vec!["--out", "/nowhere/at/all"], "cannot append to /nowhere/at/all"),
         ("lpop.php", vec!["--format", "xml"], "it must be one of"),
+        ("stream.php", vec!["--worker", "a b"], "it must be 1 to 128"),
+        ("stream.php", vec!["--group", ""], "--group and --field must not be empty"),
         ("reliable.php", vec!["--worker", "a b"], "it must be 1 to 128"),
         ("reliable.php", vec!["--ttl", "0"], "from 1 to 3600"),
         ("reliable.php", vec!["--user", "somebody"], "--user needs"),
@@ -197,7 +200,7 @@ fn wrong_command_lines_end_with_78_and_say_why() {
 #[test]
 fn a_php_without_the_redis_extension_is_told_apart() {
     php("lpop.php");
-    for file in ["lpop.php", "reliable.php"] {
+    for file in ["lpop.php", "reliable.php", "stream.php"] {
         let mut bare = Command::new("php");
         bare.arg("-n").arg(folder().join(file)); // no php.ini: no extension from outside
         let output = run(bare);
@@ -210,7 +213,7 @@ fn a_php_without_the_redis_extension_is_told_apart() {
 #[test]
 fn the_readme_names_every_option() {
     let readme = fs::read_to_string(folder().join("README.md")).expect("the README");
-    for file in ["lpop.php", "reliable.php"] {
+    for file in ["lpop.php", "reliable.php", "stream.php"] {
         let mut help = php(file);
         help.arg("--help");
         let output = run(help);
@@ -549,7 +552,7 @@ fn any_bytes_pass_through_the_workers() {
         [b"~16|6|Nov 21 10:00:00|".as_slice(), &every.repeat(4096)].concat(),
         b"$1\r".to_vec(),
     ];
-    for file in ["lpop.php", "reliable.php"] {
+    for file in ["lpop.php", "reliable.php", "stream.php"] {
         for batch in ["1", "3", "100"] {
             let mut words = vec![b"RPUSH".to_vec(), LIST.into()];
             words.extend(records.iter().cloned());
@@ -597,7 +600,7 @@ return static function ($record): void {
     let handler = scene.write("handler.php", HANDLER);
     let handler = handler.to_str().expect("a plain path");
     let failed = format!("{{{LIST}}}:failed");
-    for file in ["lpop.php", "reliable.php"] {
+    for file in ["lpop.php", "reliable.php", "stream.php"] {
         let out = scene.file(&format!("{file}.out"));
         redis.cmd(&["RPUSH", LIST, "~1|2|t|a", "~1|2|t|never", "~1|2|t|later", "never", "~1|2|t|b"]);
         let mut command = worker(file, redis.socket(), &["--handler", handler]);
@@ -630,7 +633,7 @@ fn workers_empty_a_redis_that_is_full() {
     let scene = Scene::new();
     let redis = Redis::setup(&scene).start();
     let records = Numbered::new("full", 100);
-    for file in ["lpop.php", "reliable.php"] {
+    for file in ["lpop.php", "reliable.php", "stream.php"] {
         push(&redis, &records, 0..500);
         redis.cmd(&["CONFIG", "SET", "maxmemory", "1"]);
         let refused = redis.try_cmd(&["RPUSH", LIST, "one more"]).expect_err("Redis is not full");

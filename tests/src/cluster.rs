@@ -102,12 +102,12 @@ impl Cluster {
     }
 
     fn try_owner(&self, key: &str) -> Option<usize> {
-        self.nodes.iter().position(|node| node.try_cmd(&["LLEN", key]).is_ok())
+        self.nodes.iter().position(|node| node.try_length(key).is_ok())
     }
 
     /// The length of a list, if somebody serves it.
     pub fn try_llen(&self, key: &str) -> Option<u64> {
-        self.nodes.iter().find_map(|node| match node.try_cmd(&["LLEN", key]) {
+        self.nodes.iter().find_map(|node| match node.try_length(key) {
             Ok(Value::Int(length)) => u64::try_from(length).ok(),
             _ => None,
         })

@@ -34,4 +34,5 @@ pub mod sender;
 pub mod sentinel;
 pub mod servers;
 pub mod stage;
+pub mod stream;
 pub mod tcp;

@@ -310,12 +310,20 @@ impl Redis {
         })
     }
 
-    /// The length of a list; 0 if there is none.
+    /// The length of a list or stream; 0 if there is none.
     #[track_caller]
     pub fn llen(&self, key: &str) -> usize {
-        match self.cmd(&["LLEN", key]) {
+        match self.try_length(key).expect("redis tells a length") {
             Value::Int(n) => usize::try_from(n).expect("a length"),
-            other => panic!("LLEN answered {other:?}"),
+            other => panic!("it answered {other:?}"),
+        }
+    }
+
+    /// What LLEN answers, or XLEN if the key is a stream.
+    pub fn try_length(&self, key: &str) -> Result<Value, RedisError> {
+        match self.try_cmd(&["LLEN", key]) {
+            Err(error) if error.code() == Some("WRONGTYPE") => self.try_cmd(&["XLEN", key]),
+            answer => answer,
         }
     }
 
@@ -329,9 +337,15 @@ impl Redis {
         }
     }
 
-    /// All elements of a list, first to last, fetched in chunks.
+    /// All elements of a list, first to last, fetched in chunks; of a stream the records.
     #[track_caller]
     pub fn list(&self, key: &str) -> Vec<Vec<u8>> {
+        if self.cmd(&["TYPE", key]) == Value::SimpleString("stream".into()) {
+            return crate::stream::entries(self, key, crate::stream::FIELD)
+                .into_iter()
+                .map(|(_, record)| record)
+                .collect();
+        }
         let mut connection = self.connect().expect("cannot connect to redis");
         let mut all = Vec::new();
         loop {
@@ -349,7 +363,7 @@ impl Redis {
     pub fn wait_llen(&self, key: &str, n: usize, limit: Duration) {
         let what = format!("{n} elements in the list {key}");
         until(&what, limit, || {
-            let length = self.try_cmd(&["LLEN", key]);
+            let length = self.try_length(key);
             matches!(length, Ok(Value::Int(have)) if usize::try_from(have).is_ok_and(|have| have >= n)).then_some(())
         });
     }
@@ -360,7 +374,7 @@ pub fn usual() -> PathBuf {
     std::env::var_os("REDIS_SERVER").map_or_else(|| "redis-server".into(), PathBuf::from)
 }
 
-fn query<A: AsRef<[u8]>>(connection: &mut redis::Connection, words: &[A]) -> Result<Value, RedisError> {
+pub(crate) fn query<A: AsRef<[u8]>>(connection: &mut redis::Connection, words: &[A]) -> Result<Value, RedisError> {
     let (name, rest) = words.split_first().expect("a command has a name");
     let mut command = redis::Cmd::new();
     command.arg(name.as_ref());

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use self::cluster::Route;
 use crate::error::Trouble;
-use crate::push::{self, Names, NotAReply, Reply};
+use crate::push::{self, Mode, Names, NotAReply, Reply};
 use crate::wire::{Broken, Patience, Wire};
 
 pub use self::ack::{Ack, Unconfirmed};
@@ -146,20 +146,21 @@ impl Link {
         self.timeout = self.timeout.min(timeout);
     }
 
-    /// How long a list is. One of another type counts as empty: the push will say it.
-    pub fn length(&mut self, key: &str) -> Result<u64, Trouble> {
+    /// How long a list or stream is. A key of another type counts as empty: the push will say it.
+    pub fn length(&mut self, key: &str, mode: &Mode) -> Result<u64, Trouble> {
         let mut packed = Vec::new();
-        push::command(&mut packed, &["LLEN", key]);
+        push::command(&mut packed, &[mode.length_command(), key]);
         self.send(&packed)?;
         push::length(&self.receive()?)
     }
 
     /// Makes sure that a push could be taken back on this connection. To be asked before the first push of each connection.
-    pub fn rehearse(&mut self, names: &Names) -> Result<(), Trouble> {
+    pub fn rehearse(&mut self, names: &Names, mode: &Mode) -> Result<(), Trouble> {
         let mut packed = Vec::new();
-        push::rehearsal(&mut packed, names);
+        push::rehearsal(&mut packed, names, mode);
         self.send(&packed)?;
-        let replies: Result<Vec<Reply>, Trouble> = (0..push::REHEARSAL_REPLIES).map(|_| self.receive()).collect();
+        let count = push::rehearsal_replies(mode);
+        let replies: Result<Vec<Reply>, Trouble> = (0..count).map(|_| self.receive()).collect();
         push::rehearsed(&replies?)
     }
 

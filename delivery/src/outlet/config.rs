@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::journal::JournalConfig;
 use crate::limits::BATCH_RECORDS_MAX;
-use crate::push::{Names, Side};
+use crate::push::{Mode, Names};
 
 /// What to do with records that Redis will never take into their list: wrong type, no permission, too large.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,8 +27,8 @@ pub struct OutletConfig {
     pub list: String,
     /// How many lanes the list has; more than one are `list:0`, `list:1`, ...
     pub lanes: u32,
-    /// The end of the list at which records are pushed.
-    pub side: Side,
+    /// What the lists are: lists, or streams of Redis'.
+    pub mode: Mode,
     /// How long Redis may take for a batch when there is no spool.
     pub timeout: Duration,
     /// How long Redis may take for a batch before it goes into the spool.
@@ -54,7 +54,7 @@ impl Default for OutletConfig {
             producer: String::new(),
             list: String::new(),
             lanes: 1,
-            side: Side::Right,
+            mode: Mode::default(),
             timeout: Duration::from_secs(5),
             delay: Duration::from_millis(500),
             journal: None,

@@ -450,7 +450,7 @@ impl Core {
             Some(letters) => Ok(letters),
             none => {
                 let folder = self.config.letters().ok_or_else(|| std::io::Error::other("there is no folder"))?;
-                Ok(none.insert(DeadLetters::open(folder, true)?))
+                Ok(none.insert(DeadLetters::open(folder, true)?.of(&self.config.mode)))
             }
         }
     }

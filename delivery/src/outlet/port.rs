@@ -8,7 +8,7 @@ use super::push::is_poison;
 use crate::counters::add;
 use crate::error::Trouble;
 use crate::link::{Link, may_drop_cursor};
-use crate::push::{self, Names, Reply, rehearsal, rehearsed};
+use crate::push::{self, Mode, Names, Reply, rehearsal, rehearsed};
 use crate::retry::Backoff;
 use crate::wire::Patience;
 
@@ -59,7 +59,7 @@ impl Port {
             self.rehearsed = false;
         }
         if !self.rehearsed {
-            match self.rehearse(names, patience) {
+            match self.rehearse(names, &core.config.mode, patience) {
                 Ok(()) => self.rehearsed = true,
                 // One list must not keep the others from their connection.
                 Err(trouble) if is_poison(&trouble) => return Err(Closed::Forbidden(trouble)),
@@ -154,13 +154,13 @@ impl Port {
     }
 
     /// Finds out whether a push could be taken back on this connection.
-    fn rehearse(&mut self, names: &Names, patience: Patience<'_>) -> Result<(), Trouble> {
+    fn rehearse(&mut self, names: &Names, mode: &Mode, patience: Patience<'_>) -> Result<(), Trouble> {
         let Some(link) = self.link.as_mut() else { return Ok(()) };
         self.out.clear();
-        rehearsal(&mut self.out, names);
+        rehearsal(&mut self.out, names, mode);
         link.send_within(&self.out, patience)?;
         let replies: Result<Vec<Reply>, Trouble> =
-            (0..push::REHEARSAL_REPLIES).map(|_| link.receive_within(patience)).collect();
+            (0..push::rehearsal_replies(mode)).map(|_| link.receive_within(patience)).collect();
         rehearsed(&replies?)
     }
 }

@@ -285,7 +285,7 @@ impl Sender {
             self.to.clear();
             let _ = write!(self.to, "{}", chunk.end());
             let records = plan.indexes(chunk.places.clone()).map(|index| batch.record(index));
-            push::push(&mut self.out, names, core.config.side, (&lane.tip, &self.to), records, chunk.count());
+            push::push(&mut self.out, names, &core.config.mode, (&lane.tip, &self.to), records, chunk.count());
             lane.tip.clear();
             lane.tip.extend_from_slice(self.to.as_bytes());
             self.flight.push_back((index, Instant::now()));
@@ -307,7 +307,7 @@ impl Sender {
         while let Some((index, sent)) = self.flight.front().copied() {
             let chunk = &mut plan.chunks[index];
             let mut read: [Reply; 4] = [const { Reply::Nil }; 4];
-            let wanted = &mut read[..replies(chunk.count())];
+            let wanted = &mut read[..replies(&core.config.mode, chunk.count())];
             for reply in wanted.iter_mut() {
                 *reply = link.receive_within(patience)?;
                 if push::is_too_large(reply) {

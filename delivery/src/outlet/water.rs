@@ -185,7 +185,7 @@ pub(super) fn hold_back(
     let due: Vec<usize> = places.iter().copied().filter(is_due).collect();
     if !due.is_empty() {
         let names = due.iter().filter_map(|place| lanes[*place].names.as_ref().ok());
-        let found = lengths(link, out, names, patience)?;
+        let found = lengths(core, link, out, names, patience)?;
         for (place, length) in due.into_iter().zip(found) {
             lanes[place].measured = true;
             water.asked(core, &lanes[place].list, length);
@@ -204,6 +204,7 @@ pub(super) fn hold_back(
 
 /// Asks for the lengths of all lists.
 fn lengths<'a>(
+    core: &Core,
     link: &mut Link,
     out: &mut Vec<u8>,
     names: impl Iterator<Item = &'a Names>,
@@ -212,7 +213,7 @@ fn lengths<'a>(
     out.clear();
     let mut count = 0;
     for names in names {
-        push::command(out, &["LLEN", &names.list]);
+        push::command(out, &[core.config.mode.length_command(), &names.list]);
         count += 1;
     }
     link.send_within(out, patience)?;
@@ -235,7 +236,7 @@ impl Sender {
         let due: Vec<&Names> = lists.iter().filter(|names| core.water.take_turn(&names.list, now)).collect();
         if let Some(first) = due.first() {
             let link = self.port.open_for(core, first, patience)?;
-            match lengths(link, &mut Vec::new(), due.iter().copied(), patience) {
+            match lengths(core, link, &mut Vec::new(), due.iter().copied(), patience) {
                 Ok(found) => {
                     due.iter().zip(found).for_each(|(names, length)| core.water.asked(core, &names.list, length));
                 }

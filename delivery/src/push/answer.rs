@@ -51,12 +51,27 @@ pub fn rehearsed(replies: &[Reply]) -> Result<(), Trouble> {
         return Err(trouble);
     }
     match replies {
+        // Of a stream: XLEN and an XADD whose ID cannot be. That it is out of memory the push says itself.
+        [Reply::Many(both)] => both.iter().find_map(|reply| failed(reply).and_then(of_a_stream)).map_or(Ok(()), Err),
         [_, _, Reply::Many(results)] => match results.as_slice() {
             [Reply::Many(inner)] => inner.iter().find_map(failed).map_or(Ok(()), Err),
             [failure] => Err(failed(failure).unwrap_or_else(|| confused(failure))),
             _ => Err(Trouble::Confused { text: format!("{results:?}") }),
         },
         _ => Err(Trouble::Confused { text: format!("a rehearsal: {replies:?}") }),
+    }
+}
+
+/// What keeps a server, or this user of it, from filling a stream. `None` if nothing does.
+fn of_a_stream(trouble: Trouble) -> Option<Trouble> {
+    match &trouble {
+        Trouble::Answered { code, .. } if code == "OOM" => None,
+        Trouble::Answered { text, .. } if text.contains("ID specified in XADD") => None,
+        Trouble::Answered { code, text, .. } if format!("{code} {text}").contains("Unknown Redis command") => {
+            let text = "this server knows no XADD or XLEN; a stream needs Redis 5 or later".into();
+            Some(Trouble::Answered { code: "ERR".into(), text, connecting: true })
+        }
+        _ => Some(trouble),
     }
 }
 
@@ -116,6 +131,10 @@ fn script(result: &Reply) -> Answer {
             [failed @ Reply::Error { .. }] => Answer::Failed(error(failed).unwrap_or_else(|| confused(failed))),
             _ => Answer::Failed(confused(result)),
         },
+        // Our own word for entries of a refused push that could not be taken out of the stream again.
+        Reply::Error { code, text } if code == "HALF" => {
+            Answer::Failed(Trouble::Confused { text: format!("half a push: {text}") })
+        }
         Reply::Error { .. } => Answer::Failed(error(result).unwrap_or_else(|| confused(result))),
         _ => Answer::Failed(confused(result)),
     }
@@ -178,6 +197,37 @@ mod tests {
         assert_eq!(answer(&[Reply::Many(vec![failed("OOM")])]), trouble("OOM"));
         assert_eq!(answer(&[failed("BUSY")]), trouble("BUSY"));
         assert!(matches!(answer(&[Reply::Nil]), Answer::Failed(Trouble::Confused { .. })));
+    }
+
+    #[test]
+    fn a_push_that_stays_in_part_asks_for_a_person() {
+        let half = answer(&[failed("HALF")]);
+        assert!(matches!(half, Answer::Failed(Trouble::Confused { .. })), "{half:?}");
+    }
+
+    #[test]
+    fn a_stream_is_rehearsed_with_an_id_that_cannot_be() {
+        let error = |code: &str, text: &str| Reply::Error { code: code.into(), text: text.into() };
+        let rehearsed = |length, added| rehearsed(&[Reply::Many(vec![length, added])]);
+        let impossible = || error("ERR", "The ID specified in XADD must be greater than 0-0");
+        assert_eq!(rehearsed(Reply::Number(3), impossible()), Ok(()));
+        assert_eq!(rehearsed(failed("WRONGTYPE"), impossible()), Ok(()));
+        assert_eq!(rehearsed(Reply::Number(0), failed("OOM")), Ok(()));
+        let missing = "Unknown Redis command called from script script: 7";
+        for (length, added, wanted) in [
+            (failed("NOPERM"), impossible(), "NOPERM text"),
+            (Reply::Number(0), failed("NOPERM"), "NOPERM text"),
+            (Reply::Number(0), failed("READONLY"), "READONLY text"),
+            (error("ERR", missing), error("ERR", missing), "Redis 5 or later"),
+            (
+                error("@user_script:", "2: Unknown Redis command called from Lua script"),
+                impossible(),
+                "Redis 5 or later",
+            ),
+        ] {
+            let told = rehearsed(length, added).expect_err(wanted).to_string();
+            assert!(told.contains(wanted), "{told}");
+        }
     }
 
     #[test]

@@ -1,28 +1,11 @@
 //! The bytes of a push, packed straight into the send buffer.
 
+use super::mode::{Entry, Mode, Side};
 use crate::limits::{BATCH_RECORDS_MAX, PRODUCER_BYTES_MAX};
 
 /// A batch of at least this many records goes as a transaction around a native push; below it the queueing
 /// costs more than Lua does (instruction counts of both forms: `docs/BENCHMARKS.md`).
 const NATIVE_FROM: usize = 12;
-
-/// The end of the list at which records are pushed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
-    /// RPUSH: consumers take from the left (LPOP).
-    Right,
-    /// LPUSH: consumers take from the right (RPOP).
-    Left,
-}
-
-impl Side {
-    fn command(self) -> &'static [u8] {
-        match self {
-            Self::Right => b"RPUSH",
-            Self::Left => b"LPUSH",
-        }
-    }
-}
 
 /// The two keys of a lane. They always share a slot of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,16 +43,20 @@ impl Names {
 /// Appends the push of `records` to `out`: taken only if the cursor is `from`, which then becomes `to`.
 ///
 /// `from` is any bytes: a cursor that somebody else wrote can be gone on from, too.
-/// `count` is how many `records` yields, from 1 to [`BATCH_RECORDS_MAX`]. The answer comes as [`replies`]`(count)` replies.
+/// `count` is how many `records` yields, from 1 to [`BATCH_RECORDS_MAX`]. The answer comes as [`replies`]`(mode, count)` replies.
 pub fn push<'a>(
     out: &mut Vec<u8>,
     names: &Names,
-    side: Side,
+    mode: &Mode,
     (from, to): (impl AsRef<[u8]>, &str),
     records: impl Iterator<Item = &'a [u8]>,
     count: usize,
 ) {
     assert!((1..=BATCH_RECORDS_MAX).contains(&count), "a push of {count} records");
+    let side = match mode {
+        Mode::Queue(side) => *side,
+        Mode::Stream(entry) => return add(out, names, entry, (from.as_ref(), to), records, count),
+    };
     let mut records = records;
     if count < NATIVE_FROM {
         head(out, b'*', 8 + count);
@@ -95,8 +82,32 @@ pub fn push<'a>(
     out.extend_from_slice(b"*1\r\n$4\r\nEXEC\r\n");
 }
 
-/// The arguments that both scripts begin with.
-fn eval(out: &mut Vec<u8>, script: &[u8], names: &Names, side: Side, (from, to): (&[u8], &str)) {
+/// The push into a stream. It compares before it adds: an entry that trims cannot be taken back.
+fn add<'a>(
+    out: &mut Vec<u8>,
+    names: &Names,
+    entry: &Entry,
+    place: (&[u8], &str),
+    records: impl Iterator<Item = &'a [u8]>,
+    count: usize,
+) {
+    head(out, b'*', 9 + count);
+    begin(out, include_bytes!("stream.lua"), names, place);
+    argument(out, entry.field.as_bytes());
+    argument(out, entry.max_entries.to_string().as_bytes());
+    for record in records {
+        argument(out, record);
+    }
+}
+
+/// The arguments that both scripts of a list begin with.
+fn eval(out: &mut Vec<u8>, script: &[u8], names: &Names, side: Side, place: (&[u8], &str)) {
+    begin(out, script, names, place);
+    argument(out, side.command());
+}
+
+/// The arguments that all scripts that push begin with.
+fn begin(out: &mut Vec<u8>, script: &[u8], names: &Names, (from, to): (&[u8], &str)) {
     argument(out, b"EVAL");
     argument(out, script.trim_ascii());
     argument(out, b"2");
@@ -104,7 +115,6 @@ fn eval(out: &mut Vec<u8>, script: &[u8], names: &Names, side: Side, (from, to):
     argument(out, names.cursor.as_bytes());
     argument(out, from);
     argument(out, to.as_bytes());
-    argument(out, side.command());
 }
 
 /// Appends any other command.
@@ -126,27 +136,40 @@ pub fn advance(out: &mut Vec<u8>, names: &Names, (from, to): (impl AsRef<[u8]>, 
     argument(out, to.as_bytes());
 }
 
-/// Appends what a push needs and would miss only when it is too late, as a step that changes nothing. [`REHEARSAL_REPLIES`]
-/// replies answer it.
+/// Appends what a push needs, as a step that changes nothing. [`rehearsal_replies`] replies answer it.
 ///
-/// Without MULTI the native push would run by itself; without EVAL or LTRIM it could not be taken back.
-pub fn rehearsal(out: &mut Vec<u8>, names: &Names) {
-    out.extend_from_slice(b"*1\r\n$5\r\nMULTI\r\n");
+/// Without MULTI the native push would run by itself; without EVAL or LTRIM it could not be taken back. The push into a stream fails as
+/// a whole: of it the rehearsal only tells early what is not permitted, or not there.
+pub fn rehearsal(out: &mut Vec<u8>, names: &Names, mode: &Mode) {
+    let (script, wrapped): (&[u8], bool) = match mode {
+        Mode::Queue(_) => (include_bytes!("rehearse.lua"), true),
+        Mode::Stream(_) => (include_bytes!("rehearse_stream.lua"), false),
+    };
+    if wrapped {
+        out.extend_from_slice(b"*1\r\n$5\r\nMULTI\r\n");
+    }
     head(out, b'*', 5);
     argument(out, b"EVAL");
-    argument(out, include_bytes!("rehearse.lua").trim_ascii());
+    argument(out, script.trim_ascii());
     argument(out, b"2");
     argument(out, names.list.as_bytes());
     argument(out, names.cursor.as_bytes());
-    out.extend_from_slice(b"*1\r\n$4\r\nEXEC\r\n");
+    if wrapped {
+        out.extend_from_slice(b"*1\r\n$4\r\nEXEC\r\n");
+    }
 }
 
 /// How many replies answer a [`rehearsal`].
-pub const REHEARSAL_REPLIES: usize = 3;
+pub fn rehearsal_replies(mode: &Mode) -> usize {
+    match mode {
+        Mode::Queue(_) => 3,
+        Mode::Stream(_) => 1,
+    }
+}
 
 /// How many replies answer a push of `count` records; 0 stands for [`advance`].
-pub fn replies(count: usize) -> usize {
-    if count >= NATIVE_FROM { 4 } else { 1 }
+pub fn replies(mode: &Mode, count: usize) -> usize {
+    if matches!(mode, Mode::Queue(_)) && count >= NATIVE_FROM { 4 } else { 1 }
 }
 
 /// `*N` or `$N` and CRLF.
@@ -195,22 +218,36 @@ mod tests {
     #[test]
     fn a_small_batch_is_one_command() {
         let mut out = Vec::new();
-        push(&mut out, &names("l"), Side::Right, ("f", "t"), [&b"x\ny"[..]].into_iter(), 1);
+        push(&mut out, &names("l"), &Mode::default(), ("f", "t"), [&b"x\ny"[..]].into_iter(), 1);
         let text = String::from_utf8(out).expect("text");
         assert!(text.starts_with("*9\r\n$4\r\nEVAL\r\n"), "{text}");
         assert!(text.ends_with("$1\r\nf\r\n$1\r\nt\r\n$5\r\nRPUSH\r\n$3\r\nx\ny\r\n"), "{text}");
-        assert_eq!(replies(1), 1);
+        assert_eq!(replies(&Mode::default(), 1), 1);
     }
 
     #[test]
     fn a_large_batch_is_a_transaction_that_can_undo_itself() {
         let mut out = Vec::new();
         let records = [&b"r"[..]; 25];
-        push(&mut out, &names("l"), Side::Right, ("f", "t"), records.into_iter(), 25);
+        push(&mut out, &names("l"), &Mode::default(), ("f", "t"), records.into_iter(), 25);
         let text = String::from_utf8(out).expect("text");
         assert!(text.starts_with("*1\r\n$5\r\nMULTI\r\n*26\r\n$5\r\nRPUSH\r\n$1\r\nl\r\n$1\r\nr\r\n"), "{text}");
         assert!(text.ends_with("$5\r\nRPUSH\r\n$2\r\n25\r\n$1\r\nr\r\n*1\r\n$4\r\nEXEC\r\n"), "{text}");
-        assert_eq!(replies(25), 4);
+        assert_eq!(replies(&Mode::default(), 25), 4);
+    }
+
+    #[test]
+    fn any_push_into_a_stream_is_one_command() {
+        let mode = Mode::Stream(Entry { field: "msg".into(), max_entries: 7 });
+        for count in [1, 25] {
+            let mut out = Vec::new();
+            push(&mut out, &names("l"), &mode, ("f", "t"), vec![&b"r"[..]; count].into_iter(), count);
+            let text = String::from_utf8(out).expect("text");
+            assert!(text.starts_with(&format!("*{}\r\n$4\r\nEVAL\r\n", 9 + count)), "{text}");
+            let rest = format!("$1\r\nt\r\n$3\r\nmsg\r\n$1\r\n7\r\n{}", "$1\r\nr\r\n".repeat(count));
+            assert!(text.ends_with(&rest), "{text}");
+            assert_eq!(replies(&mode, count), 1);
+        }
     }
 
     #[test]

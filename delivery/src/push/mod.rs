@@ -33,12 +33,22 @@
 //! * One gap is known: an administrator who takes MULTI, EVAL, LTRIM or the cursor's key away from the user, and not
 //!   RPUSH, while a connection is in use. The answer then asks for a person (`docs/DELIVERY.md`).
 //!
+//! # Streams
+//!
+//! A push into a stream of Redis' is one `EVAL` of `stream.lua`, whatever its size: compare, XADD of each record, move of the cursor. It
+//! compares first, for what `MAXLEN` has trimmed cannot be brought back, and so nothing has to be undone: what keeps the first
+//! XADD from working keeps all. One thing can stop a later one, a stream at the last of all IDs; then the script takes out what it has added.
+//! The server makes the IDs, in the same step, greater than every ID that the stream ever had. They do not say what is a repeat: the
+//! cursor does (`docs/DELIVERY.md` says why).
+//!
 //! Scripts and their costs: `docs/BENCHMARKS.md`.
 
 mod answer;
 mod command;
+mod mode;
 mod reply;
 
 pub use answer::{Answer, answer, is_too_large, length, rehearsed, too_large};
-pub use command::{Names, REHEARSAL_REPLIES, Side, advance, command, push, rehearsal, replies};
+pub use command::{Names, advance, command, push, rehearsal, rehearsal_replies, replies};
+pub use mode::{Entry, Mode, Side};
 pub use reply::{NotAReply, Parser, Reply};

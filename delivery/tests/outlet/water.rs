@@ -45,7 +45,7 @@ fn take(server: &Server, key: &str, count: usize) {
 fn a_list_at_its_mark_takes_nothing_until_it_is_down_to_the_low_water() {
     let server = Server::start(&[]);
     // The worker takes from the other end than it is pushed to: RPOPLPUSH keeps the order for LPUSH.
-    let outlet = outlet(&server, OutletConfig { side: delivery::push::Side::Left, ..limited(100) });
+    let outlet = outlet(&server, OutletConfig { mode: delivery::push::Side::Left.into(), ..limited(100) });
     let mut worker = outlet.worker();
     assert_eq!(commit(&mut worker, &Records::main(0..60)), Outcome::Done);
     assert_eq!(commit(&mut worker, &Records::main(60..120)), Outcome::Done);

@@ -2,7 +2,7 @@
 
 use delivery::error::{Disposition, Trouble};
 use delivery::link::Link;
-use delivery::push::{Answer, Names, Reply, Side};
+use delivery::push::{Answer, Mode, Names, Reply, Side};
 
 use crate::basic::SIDES;
 use crate::server::{Server, command, list, names, pack, push, records, snapshot};
@@ -23,7 +23,7 @@ fn the_minimal_rule_is_enough() {
     let mut link = server.link_as("bridge", MINIMUM);
     let mut admin = server.link();
     let names = names();
-    link.rehearse(&names).expect("all that is needed");
+    link.rehearse(&names, &Mode::default()).expect("all that is needed");
     let mut at = 0;
     for size in [1, 11, 12, 25, 250, 4000] {
         let from = if at == 0 { String::new() } else { at.to_string() };
@@ -51,7 +51,7 @@ fn without_any_one_of_its_words_nothing_is_kept() {
     for lacking in ["+multi", "+exec", "+eval", "+rpush", "+getset", "+ltrim", "~list", "~{list}:cursor:*"] {
         let rules: Vec<&str> = MINIMUM.split(' ').filter(|word| *word != lacking).collect();
         let mut link = server.link_as("bridge", &rules.join(" "));
-        match link.rehearse(&names) {
+        match link.rehearse(&names, &Mode::default()) {
             Ok(()) => {}
             Err(trouble) => {
                 assert_eq!(trouble.disposition(), Disposition::RetryLater, "{lacking}: {trouble}");
@@ -98,22 +98,23 @@ fn the_rehearsal_changes_nothing() {
     let server = Server::start(&[]);
     let mut link = server.link();
     let names = names();
-    link.rehearse(&names).expect("an empty server");
+    link.rehearse(&names, &Mode::default()).expect("an empty server");
     assert_eq!(link.ask(&["DBSIZE"]), Ok(Reply::Number(0)));
     push(&mut link, &names, Side::Right, "", "c", &records(0..25));
     let before = snapshot(&mut link, &names);
-    link.rehearse(&names).expect("a list");
+    link.rehearse(&names, &Mode::default()).expect("a list");
     assert_eq!(snapshot(&mut link, &names), before);
     command(&mut link, &[b"DEL", b"list"]);
     command(&mut link, &[b"SET", b"list", b"a string"]);
-    link.rehearse(&names).expect("a wrong type is for the push to tell, for it concerns this list only");
+    link.rehearse(&names, &Mode::default())
+        .expect("a wrong type is for the push to tell, for it concerns this list only");
 }
 
 #[test]
 fn a_renamed_command_is_told_at_the_rehearsal() {
     for gone in ["MULTI", "EXEC", "EVAL", "LTRIM"] {
         let server = Server::start(&["--rename-command", gone, "no-longer-called-so"]);
-        let trouble = server.link().rehearse(&names()).expect_err(gone);
+        let trouble = server.link().rehearse(&names(), &Mode::default()).expect_err(gone);
         assert_eq!(trouble.disposition(), Disposition::RetryLater, "{gone}: {trouble}");
     }
 }

@@ -4,9 +4,10 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use delivery::push::{Answer, Side};
+use delivery::push::{Answer, Mode};
 
 use crate::server::{Server, cursor, list, names, push, records};
+use crate::stream::stream;
 
 /// The part of the log that grows: since Redis 7 in a folder of its own.
 pub fn incremental(folder: &Path) -> PathBuf {
@@ -21,6 +22,15 @@ pub fn incremental(folder: &Path) -> PathBuf {
 
 #[test]
 fn a_log_that_is_cut_anywhere_has_list_and_cursor_in_step() {
+    cut_anywhere(&Mode::default());
+}
+
+#[test]
+fn a_log_that_is_cut_anywhere_has_stream_and_cursor_in_step() {
+    cut_anywhere(&stream());
+}
+
+fn cut_anywhere(mode: &Mode) {
     let mut server = Server::start(&["--appendonly", "yes", "--appendfsync", "always", "--aof-load-truncated", "yes"]);
     let names = names();
     let mut link = server.link();
@@ -28,12 +38,12 @@ fn a_log_that_is_cut_anywhere_has_list_and_cursor_in_step() {
     // The record up to which the list is whole, at each length of the file.
     for size in [1, 25, 11, 12, 3, 40, 100] {
         let from = if at == 0 { String::new() } else { at.to_string() };
-        let answer = push(&mut link, &names, Side::Right, &from, &(at + size).to_string(), &records(at..at + size));
+        let answer = push(&mut link, &names, mode.clone(), &from, &(at + size).to_string(), &records(at..at + size));
         assert_eq!(answer, Answer::Taken((at + size) as u64));
         at += size;
         // Pushes that are undone are in the log, too.
         for undone in [5, 30] {
-            let answer = push(&mut link, &names, Side::Right, "elsewhere", "x", &records(0..undone));
+            let answer = push(&mut link, &names, mode.clone(), "elsewhere", "x", &records(0..undone));
             assert!(matches!(answer, Answer::Refused(_)));
         }
     }

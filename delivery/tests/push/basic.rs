@@ -177,7 +177,7 @@ fn a_cursor_that_somebody_else_wrote_can_be_gone_on_from() {
         let mut out = Vec::new();
         let batch = records(0..size);
         let slices = batch.iter().map(Vec::as_slice);
-        delivery::push::push(&mut out, &names, Side::Right, (foreign, "1"), slices, size);
+        delivery::push::push(&mut out, &names, &Side::Right.into(), (foreign, "1"), slices, size);
         link.send(&out).expect("send");
         assert_eq!(crate::server::answer(&mut link, size), taken(size + round));
     }

@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use delivery::error::Disposition;
 use delivery::link::Link;
 use delivery::position::{Epoch, Position};
-use delivery::push::{self, Answer, Names, Side};
+use delivery::push::{self, Answer, Mode, Names};
 
 use crate::aof::incremental;
 use crate::server::{Server, cursor, list, names, pack, record};
+use crate::stream::stream;
 
 const DEPTH: usize = 16;
 
@@ -27,6 +28,7 @@ fn taken(link: &mut Link, names: &Names) -> usize {
 
 /// A producer that does what a bridge does: sixteen pushes under way, from the cursor on, until one of them is not taken.
 struct Producer {
+    mode: Mode,
     sizes: &'static [usize],
     padding: usize,
     sent: usize,
@@ -35,8 +37,15 @@ struct Producer {
 }
 
 impl Producer {
-    fn new(sizes: &'static [usize], padding: usize) -> Self {
-        Self { sizes, padding, sent: 0, tip: String::new(), under_way: std::collections::VecDeque::new() }
+    fn new(mode: &Mode, sizes: &'static [usize], padding: usize) -> Self {
+        Self {
+            mode: mode.clone(),
+            sizes,
+            padding,
+            sent: 0,
+            tip: String::new(),
+            under_way: std::collections::VecDeque::new(),
+        }
     }
 
     /// Begins again where Redis is.
@@ -58,7 +67,7 @@ impl Producer {
             let size = self.sizes[fastrand::usize(..self.sizes.len())];
             let to = at(self.sent + size);
             let batch: Vec<Vec<u8>> = (self.sent..self.sent + size).map(|n| self.record(n)).collect();
-            pack(&mut out, names, Side::Right, &self.tip, &to, &batch);
+            pack(&mut out, names, self.mode.clone(), &self.tip, &to, &batch);
             self.under_way.push_back(size);
             self.sent += size;
             self.tip = to;
@@ -69,24 +78,25 @@ impl Producer {
     /// The next answer, `None` if the connection broke.
     fn receive(&mut self, link: &mut Link) -> Option<Answer> {
         let size = self.under_way.pop_front()?;
-        let replies: Option<Vec<_>> = (0..push::replies(size)).map(|_| link.receive().ok()).collect();
+        let replies: Option<Vec<_>> = (0..push::replies(&self.mode, size)).map(|_| link.receive().ok()).collect();
         Some(push::answer(&replies?))
     }
 }
 
 #[test]
 fn a_killed_redis_with_a_synced_log_has_everything_once_and_in_order() {
-    const SERVERS: usize = 10;
+    const SERVERS: usize = 6;
     const KILLS: usize = 20;
-    let beyond: usize = (0..SERVERS).map(|_| kill_one(KILLS)).sum();
-    assert!(beyond >= SERVERS * KILLS / 4, "only {beyond} kills fell between execution and answer");
+    let beyond: usize =
+        [Mode::default(), stream()].iter().flat_map(|mode| (0..SERVERS).map(move |_| kill_one(mode, KILLS))).sum();
+    assert!(beyond >= SERVERS * KILLS / 2, "only {beyond} kills fell between execution and answer");
 }
 
 /// Kills one server so often. Returns how many kills fell between execution and answer.
-fn kill_one(kills: usize) -> usize {
+fn kill_one(mode: &Mode, kills: usize) -> usize {
     let mut server = Server::start(&["--appendonly", "yes", "--appendfsync", "always"]);
     let names = names();
-    let mut producer = Producer::new(&[1, 5, 11, 12, 25, 25, 25, 250], 20);
+    let mut producer = Producer::new(mode, &[1, 5, 11, 12, 25, 25, 25, 250], 20);
     let (mut confirmed, mut beyond) = (0, 0);
     for kill in 0..=kills {
         let mut link = server.link();
@@ -135,7 +145,7 @@ impl Drop for Stop<'_> {
 
 /// Somebody else fills the same list, and what makes Redis refuse comes and goes at any moment, also between the parts
 /// of a transaction. Whatever happens, own records are there once and in order, and nobody's record is missing.
-fn knobs_are_turned(server: &Server, knobs: &[[&[&str]; 2]], user: &str) {
+fn knobs_are_turned(server: &Server, mode: &Mode, knobs: &[[&[&str]; 2]], user: &str) {
     const ROUNDS: usize = 400;
     let names = names();
     let stop = AtomicBool::new(false);
@@ -146,18 +156,23 @@ fn knobs_are_turned(server: &Server, knobs: &[[&[&str]; 2]], user: &str) {
                 let [on, off] = knobs[fastrand::usize(..knobs.len())];
                 admin.ask(on).expect("a knob");
                 admin.ask(off).expect("a knob");
-                admin.ask(&["RPUSH", "list", &format!("stranger {strangers}")]).expect("RPUSH");
+                let stranger = format!("stranger {strangers}");
+                let words: &[&str] = match mode {
+                    Mode::Queue(_) => &["RPUSH", "list", &stranger],
+                    Mode::Stream(_) => &["XADD", "list", "*", "msg", &stranger],
+                };
+                admin.ask(words).expect("a push");
                 strangers += 1;
             }
             strangers
         });
         let stopper = Stop(&stop);
-        let mut producer = Producer::new(&[3, 11, 25, 250], 300);
+        let mut producer = Producer::new(mode, &[3, 11, 25, 250], 300);
         let (mut refusals, mut got) = (0, 0);
         let mut admin = server.link();
         for _ in 0..ROUNDS {
             let mut link = Link::connect(&server.endpoint().with_login(user, "secret")).expect("a connection");
-            while link.rehearse(&names).is_err() {}
+            while link.rehearse(&names, mode).is_err() {}
             producer.resume(&mut admin, &names);
             let mut broken = false;
             for _ in 0..20 {
@@ -195,6 +210,12 @@ fn knobs_are_turned(server: &Server, knobs: &[[&[&str]; 2]], user: &str) {
 
 #[test]
 fn memory_and_replicas_that_come_and_go() {
+    for mode in [Mode::default(), stream()] {
+        memory_and_replicas(&mode);
+    }
+}
+
+fn memory_and_replicas(mode: &Mode) {
     let server = Server::start(&[]);
     server.acl("bridge", "reset on >secret ~* +@all");
     let knobs: [[&[&str]; 2]; 3] = [
@@ -202,18 +223,24 @@ fn memory_and_replicas_that_come_and_go() {
         [&["CONFIG", "SET", "min-replicas-to-write", "1"], &["CONFIG", "SET", "min-replicas-to-write", "0"]],
         [&["SCRIPT", "FLUSH"], &["SCRIPT", "FLUSH"]],
     ];
-    knobs_are_turned(&server, &knobs, "bridge");
+    knobs_are_turned(&server, mode, &knobs, "bridge");
 }
 
 #[test]
 fn permissions_that_come_and_go() {
+    permissions(&Mode::default(), [&["ACL", "SETUSER", "bridge", "-rpush"], &["ACL", "SETUSER", "bridge", "+rpush"]]);
+    permissions(&stream(), [&["ACL", "SETUSER", "bridge", "-xadd"], &["ACL", "SETUSER", "bridge", "+xadd"]]);
+    permissions(&stream(), [&["ACL", "SETUSER", "bridge", "-xlen"], &["ACL", "SETUSER", "bridge", "+xlen"]]);
+}
+
+fn permissions(mode: &Mode, own: [&[&str]; 2]) {
     let server = Server::start(&[]);
     server.acl("bridge", "reset on >secret ~* +@all");
     let knobs: [[&[&str]; 2]; 4] = [
-        [&["ACL", "SETUSER", "bridge", "-rpush"], &["ACL", "SETUSER", "bridge", "+rpush"]],
+        own,
         [&["ACL", "SETUSER", "bridge", "-getset"], &["ACL", "SETUSER", "bridge", "+getset"]],
         [&["ACL", "SETUSER", "bridge", "-set"], &["ACL", "SETUSER", "bridge", "+set"]],
         [&["ACL", "SETUSER", "bridge", "resetkeys", "~other"], &["ACL", "SETUSER", "bridge", "resetkeys", "~*"]],
     ];
-    knobs_are_turned(&server, &knobs, "bridge");
+    knobs_are_turned(&server, mode, &knobs, "bridge");
 }

@@ -8,3 +8,4 @@ mod chaos;
 mod refused;
 #[expect(dead_code, reason = "shared with other tests")]
 mod server;
+mod stream;

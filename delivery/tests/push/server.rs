@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use delivery::link::{Address, Endpoint, Link, Topology};
-use delivery::push::{self, Answer, Names, Reply, Side};
+use delivery::push::{self, Answer, Mode, Names, Reply};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Long enough for anything that works, on a slow machine too.
@@ -141,13 +141,25 @@ pub fn command(link: &mut Link, words: &[&[u8]]) -> Reply {
     link.receive().expect("receive")
 }
 
-/// The whole list.
+/// The whole list, or the records of the whole stream.
 pub fn list(link: &mut Link, key: &str) -> Vec<Vec<u8>> {
     let element = |one| match one {
         Reply::Bytes(bytes) => bytes,
+        // An ID, and a field with its value.
+        Reply::Many(mut entry) => match entry.pop() {
+            Some(Reply::Many(mut fields)) if fields.len() == 2 => match fields.pop() {
+                Some(Reply::Bytes(bytes)) => bytes,
+                other => panic!("a value {other:?}"),
+            },
+            other => panic!("fields {other:?}"),
+        },
         other => panic!("an element {other:?}"),
     };
-    match command(link, &[b"LRANGE", key.as_bytes(), b"0", b"-1"]) {
+    let whole = match command(link, &[b"XRANGE", key.as_bytes(), b"-", b"+"]) {
+        Reply::Many(entries) if !entries.is_empty() => return entries.into_iter().map(element).collect(),
+        _ => [b"LRANGE".as_slice(), key.as_bytes(), b"0", b"-1"],
+    };
+    match command(link, &whole) {
         Reply::Many(many) => many.into_iter().map(element).collect(),
         other => panic!("LRANGE: {other:?}"),
     }
@@ -177,20 +189,30 @@ pub fn records(range: std::ops::Range<usize>) -> Vec<Vec<u8>> {
 }
 
 /// Packs one push.
-pub fn pack(out: &mut Vec<u8>, names: &Names, side: Side, from: &str, to: &str, records: &[Vec<u8>]) {
-    push::push(out, names, side, (from, to), records.iter().map(Vec::as_slice), records.len());
+pub fn pack(out: &mut Vec<u8>, names: &Names, mode: impl Into<Mode>, from: &str, to: &str, records: &[Vec<u8>]) {
+    push::push(out, names, &mode.into(), (from, to), records.iter().map(Vec::as_slice), records.len());
 }
 
-/// Reads the answer to a push of `count` records.
+/// Reads the answer to a push of `count` records into a list.
 pub fn answer(link: &mut Link, count: usize) -> Answer {
-    let replies: Vec<Reply> = (0..push::replies(count)).map(|_| link.receive().expect("a reply")).collect();
+    let replies: Vec<Reply> =
+        (0..push::replies(&Mode::default(), count)).map(|_| link.receive().expect("a reply")).collect();
     push::answer(&replies)
 }
 
 /// One push and its answer.
-pub fn push(link: &mut Link, names: &Names, side: Side, from: &str, to: &str, records: &[Vec<u8>]) -> Answer {
-    let mut out = Vec::new();
-    pack(&mut out, names, side, from, to, records);
+pub fn push(
+    link: &mut Link,
+    names: &Names,
+    mode: impl Into<Mode>,
+    from: &str,
+    to: &str,
+    records: &[Vec<u8>],
+) -> Answer {
+    let (mut out, mode) = (Vec::new(), mode.into());
+    let count = push::replies(&mode, records.len());
+    pack(&mut out, names, mode, from, to, records);
     link.send(&out).expect("send");
-    answer(link, records.len())
+    let replies: Vec<Reply> = (0..count).map(|_| link.receive().expect("a reply")).collect();
+    push::answer(&replies)
 }

@@ -32,7 +32,7 @@ impl LanePusher {
         }
         fault::pass(Place::StartBeforeCursor);
         let cursor = link.cursor(&self.names.cursor).map_err(Setback::Redis)?;
-        link.rehearse(&self.names).map_err(Setback::Redis)?;
+        link.rehearse(&self.names, &self.settings.mode).map_err(Setback::Redis)?;
         // An earlier connection brought it there, and its wait may never have been answered.
         if !link.secure(&self.names, &cursor).map_err(Setback::Redis)? {
             return Err(Setback::Overtaken);

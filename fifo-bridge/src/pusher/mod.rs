@@ -88,7 +88,8 @@ pub fn all(shared: &Arc<Shared>) -> anyhow::Result<Vec<LanePusher>> {
         // With several lanes each knows its own letters only: they are not parked in the order of the stream.
         let list = settings.splitter.map(|_| names.list.as_str());
         let letters = DeadLetters::open_for(folder, durable, list)
-            .with_context(|| format!("the dead letters in {} cannot be opened", folder.display()))?;
+            .with_context(|| format!("the dead letters in {} cannot be opened", folder.display()))?
+            .of(&settings.mode);
         let batcher = Batcher::new(spool, letters, Arc::clone(&shared.counters), (&settings, number), at);
         Ok(LanePusher::new(Arc::clone(shared), number, batcher, at))
     };

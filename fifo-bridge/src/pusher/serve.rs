@@ -152,7 +152,7 @@ impl LanePusher {
             }
             let records = self.under_way[0];
             let mut read: [Reply; 4] = [const { Reply::Nil }; 4];
-            let wanted = &mut read[..replies(records)];
+            let wanted = &mut read[..replies(&self.settings.mode, records)];
             for reply in wanted.iter_mut() {
                 *reply = link.receive().map_err(Setback::Redis)?;
                 if push::is_too_large(reply) {

@@ -195,7 +195,8 @@ impl LanePusher {
             let away = self.down_since.take().map_or(0.0, |since| since.elapsed().as_secs_f64());
             log::info!("redis at {} is back after {away:.1} s and {failures} attempts", self.endpoint);
         } else if self.connections == 1 {
-            log::info!("connected to redis at {}, list {:?}", self.endpoint, self.names.list);
+            let word = self.settings.mode.word();
+            log::info!("connected to redis at {}, {word} {:?}", self.endpoint, self.names.list);
         }
         self.down_since = None;
     }

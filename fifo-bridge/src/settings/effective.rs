@@ -8,7 +8,7 @@ use delivery::limits::{
 };
 use delivery::link::{Endpoint, Topology};
 use delivery::lists::lists;
-use delivery::push::{Names, Side};
+use delivery::push::{Mode, Names};
 use delivery::spool::{Lanes, SpoolConfig, Sync};
 
 use settings::checks::{Invalid, absolute, invalid, within};
@@ -16,7 +16,7 @@ use settings::place::endpoint;
 
 use crate::splitter::{LaneField, Splitter};
 
-use super::file::{self, File, Format, OnLostCursor, OnRefused, Push, Resync, SyncWhen};
+use super::file::{self, File, Format, OnLostCursor, OnRefused, Resync, SyncWhen};
 
 /// Lanes, at most: each has a thread that reads the whole stream.
 const LANES_MAX: usize = 64;
@@ -58,8 +58,8 @@ pub struct Settings {
     pub lanes: Vec<Names>,
     /// What tells the records of the lanes apart, if there are several.
     pub splitter: Option<Splitter>,
-    /// Which end.
-    pub side: Side,
+    /// Lists, or streams of Redis'.
+    pub mode: Mode,
     /// Longest time that a record waits for company.
     pub linger: Duration,
     /// The pipe.
@@ -118,10 +118,7 @@ impl Settings {
             endpoint,
             lanes,
             splitter,
-            side: match file.queue.push {
-                Push::Right => Side::Right,
-                Push::Left => Side::Left,
-            },
+            mode: settings::stream::mode(file.queue.mode, file.queue.push, &file.stream, file.queue.max_length)?,
             linger: Duration::from_millis(file.batch.linger_ms),
             fifo: fifo(&file.fifo)?,
             frame,

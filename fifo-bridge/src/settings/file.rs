@@ -5,12 +5,14 @@ use serde::{Deserialize, Serialize};
 
 pub use settings::sections::{DeadLetter, Level, Log, OnRefused, Push, Redis, SyncWhen};
 use settings::size::Size;
+use settings::stream::{QueueMode, Stream};
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default, expecting = "a section")]
 pub struct File {
     pub redis: Redis,
     pub queue: Queue,
+    pub stream: Stream,
     pub batch: Batch,
     pub fifo: Fifo,
     pub frame: Frame,
@@ -31,6 +33,7 @@ pub enum OnLostCursor {
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default, expecting = "a section")]
 pub struct Queue {
     pub key: String,
+    pub mode: QueueMode,
     pub push: Push,
     pub lanes: usize,
     pub lane_field: String,
@@ -45,6 +48,7 @@ impl Default for Queue {
     fn default() -> Self {
         Self {
             key: "rsyslog".into(),
+            mode: QueueMode::Queue,
             push: Push::Right,
             lanes: 1,
             lane_field: String::new(),

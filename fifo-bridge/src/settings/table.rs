@@ -1,7 +1,7 @@
 //! What each key means, in the words of the manual. `fifo-bridge.toml(5)` and `docs/SETTINGS.md` are made from this.
 
 use settings::key::key;
-use settings::place;
+use settings::{place, stream};
 
 pub use settings::Key;
 
@@ -27,12 +27,13 @@ pub const KEYS: &[Key] = &[
     place::TIMEOUT,
     place::CLUSTER,
     place::SHARD,
-    key("queue.key", "text", false, "The Redis list. The cursor lives beside it, see docs/DELIVERY.md."),
+    key("queue.key", "text", false, "The Redis list, or stream. The cursor lives beside it, see docs/DELIVERY.md."),
+    stream::MODE,
     key(
         "queue.push",
         "right or left",
         false,
-        "right: RPUSH, for workers that use LPOP. left: LPUSH, for workers that use RPOP.",
+        "right: RPUSH, for workers that use LPOP. left: LPUSH, for workers that use RPOP. A stream has no left end.",
     ),
     key(
         "queue.lanes",
@@ -81,8 +82,10 @@ pub const KEYS: &[Key] = &[
         true,
         "High water of the list. When a push finds it so long, records wait in the spool until workers have brought it down to four fifths of that; when the \
          spool is full the pipe is no longer read. What is under way still arrives: the list becomes at most queue.in-flight times batch.records-max longer. \
-         Nothing is ever taken out of it. The user needs LLEN.",
+         Nothing is ever taken out of it. The user needs LLEN (a stream: XLEN, and workers that take out with XDEL what they are done with).",
     ),
+    stream::FIELD,
+    stream::MAXLEN,
     key("batch.records-max", "1 to 4000", true, "Records in one push, at most."),
     key(
         "batch.bytes-max",

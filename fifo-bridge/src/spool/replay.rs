@@ -54,7 +54,7 @@ fn journal(directory: &Path, settings: Settings) -> anyhow::Result<u64> {
     let config = OutletConfig {
         name: "replay".into(),
         producer: "replay".into(),
-        side: settings.side,
+        mode: settings.mode.clone(),
         journal: Some(journal),
         dead_letters: Some(settings.dead_letter_directory.clone()),
         on_refused: if settings.park_refused() { OnRefused::DeadLetter } else { OnRefused::Hold },

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use delivery::link::Endpoint;
-use delivery::push::{Names, Side};
+use delivery::push::{Mode, Names};
 use delivery::spool::Sync;
 use settings::checks::{Invalid, absolute, invalid, within};
 
 use crate::protocol::Marks;
 
-use super::file::{Confirm, File, OnRefused, Push, SyncWhen};
+use super::file::{Confirm, File, OnRefused, SyncWhen};
 
 /// The folder of the instances if none is named: memory, which survives kill -9, not a reboot.
 pub const RUNTIME: &str = "/run/omrust-prog";
@@ -33,8 +33,8 @@ pub struct Settings {
     pub endpoint: Endpoint,
     /// The list.
     pub list: String,
-    /// Which end.
-    pub side: Side,
+    /// A list, or a stream of Redis'.
+    pub mode: Mode,
     /// The name before the instance's number.
     pub producer: String,
     /// True if refused records are parked.
@@ -106,10 +106,7 @@ impl Settings {
         Ok(Self {
             endpoint: settings::place::endpoint(&file.redis)?,
             list: file.queue.key.clone(),
-            side: match file.queue.push {
-                Push::Right => Side::Right,
-                Push::Left => Side::Left,
-            },
+            mode: settings::stream::mode(file.queue.mode, file.queue.push, &file.stream, file.queue.max_length)?,
             producer,
             park_refused: file.queue.on_refused == OnRefused::DeadLetter,
             dead_letter_directory: letters.unwrap_or_else(|| state_directory.clone()),

@@ -4,12 +4,14 @@
 use serde::{Deserialize, Serialize};
 pub use settings::sections::{DeadLetter, Level, Log, OnRefused, Push, Redis, SyncWhen};
 use settings::size::Size;
+use settings::stream::{QueueMode, Stream};
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default, expecting = "a section")]
 pub struct File {
     pub redis: Redis,
     pub queue: Queue,
+    pub stream: Stream,
     pub spool: Spool,
     pub dead_letter: DeadLetter,
     pub prog: Prog,
@@ -20,6 +22,7 @@ pub struct File {
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default, expecting = "a section")]
 pub struct Queue {
     pub key: String,
+    pub mode: QueueMode,
     pub push: Push,
     pub producer: String,
     pub on_refused: OnRefused,
@@ -30,6 +33,7 @@ impl Default for Queue {
     fn default() -> Self {
         Self {
             key: "rsyslog".into(),
+            mode: QueueMode::Queue,
             push: Push::Right,
             producer: String::new(),
             on_refused: OnRefused::Hold,

@@ -1,7 +1,7 @@
 //! What each key means, in the words of the manual. `omrust.toml(5)` and `docs/OMRUST-TOML.md` are made from this.
 
 use settings::key::key;
-use settings::place;
+use settings::{place, stream};
 
 pub use settings::Key;
 
@@ -27,12 +27,13 @@ pub const KEYS: &[Key] = &[
     place::TIMEOUT,
     place::CLUSTER,
     place::SHARD,
-    key("queue.key", "text", false, "The Redis list. The cursor lives beside it, see docs/DELIVERY.md."),
+    key("queue.key", "text", false, "The Redis list, or stream. The cursor lives beside it, see docs/DELIVERY.md."),
+    stream::MODE,
     key(
         "queue.push",
         "right or left",
         false,
-        "right: RPUSH, for workers that use LPOP. left: LPUSH, for workers that use RPOP.",
+        "right: RPUSH, for workers that use LPOP. left: LPUSH, for workers that use RPOP. A stream has no left end.",
     ),
     key(
         "queue.producer",
@@ -54,8 +55,10 @@ pub const KEYS: &[Key] = &[
         false,
         "High water of the list. When a push finds it so long, transactions go into the spool until workers have brought it down to four fifths of that; without a spool, \
          or when it is full, rsyslog waits. What is under way still arrives: the list becomes at most one transaction per instance longer, and one transaction and 1024 records \
-         more while a spool is emptied. Nothing is ever taken out of it. The user needs LLEN.",
+         more while a spool is emptied. Nothing is ever taken out of it. The user needs LLEN (a stream: XLEN, and workers that take out with XDEL what they are done with).",
     ),
+    stream::FIELD,
+    stream::MAXLEN,
     key(
         "spool.directory",
         "absolute path",

@@ -1,5 +1,6 @@
 //! What an action may be told, and what it was told.
 
+mod mode;
 mod read;
 pub mod table;
 mod tls;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use delivery::link::{Ack, Address, Endpoint, Topology};
 use delivery::lists::lists;
 use delivery::outlet::OnRefused;
-use delivery::push::Side;
+use delivery::push::Mode;
 use delivery::spool::Sync;
 
 pub use self::tls::Tls;
@@ -27,8 +28,8 @@ pub struct Settings {
     pub server: Server,
     /// The list, or the template that names it.
     pub key: Key,
-    /// The end of the list.
-    pub side: Side,
+    /// Lists, and which end of them, or streams of Redis'.
+    pub mode: Mode,
     /// What a record is.
     pub template: String,
     /// How many lanes, and the template that tells streams apart.

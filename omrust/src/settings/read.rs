@@ -6,9 +6,10 @@ use std::time::Duration;
 use delivery::limits::PRODUCER_BYTES_MAX;
 use delivery::link::Ack;
 use delivery::outlet::OnRefused;
-use delivery::push::{Names, Side};
+use delivery::push::Names;
 use delivery::spool::Sync;
 
+use super::mode;
 use super::table::{NOTHING, PARAMETERS, Role};
 use super::values::wrong;
 use super::{Key, Secret, Secrets, Sentinel, Server, Settings, SpoolSettings, Tls, Values};
@@ -30,7 +31,7 @@ pub(super) fn settings(values: &Values, host: &str) -> Result<Settings, Vec<Stri
     let producer = producer(values, host, &identity, &mut errors);
 
     let server = server(values, &mut remarks, &mut errors);
-    let side = side(values, &mut remarks, &mut errors);
+    let mode = mode::mode(values, &mut remarks, &mut errors);
     let key = key(values, &producer, &mut remarks, &mut errors);
     let lanes = values.number("lanes", (1, 1, 1024), &mut errors) as u32;
     let lane_template = lane_template(values, lanes, &mut errors);
@@ -42,7 +43,7 @@ pub(super) fn settings(values: &Values, host: &str) -> Result<Settings, Vec<Stri
         name,
         server,
         key,
-        side,
+        mode,
         template: values.text("template", &mut errors).unwrap_or_else(|| "RSYSLOG_ForwardFormat".into()),
         lanes,
         lane_template,
@@ -186,33 +187,6 @@ fn spread(settings: &Settings, errors: &mut Vec<String>) {
     }
 }
 
-fn side(values: &Values, remarks: &mut Vec<String>, errors: &mut Vec<String>) -> Side {
-    contradict(values, "push", "userpush", errors);
-    let queue = match values.text("mode", errors) {
-        Some(mode) if mode.eq_ignore_ascii_case("queue") => true,
-        Some(mode) => {
-            errors.push(wrong("mode", &format!("is {mode:?}: this module pushes to lists and does nothing else")));
-            false
-        }
-        None => false,
-    };
-    let words = [("right", Side::Right), ("left", Side::Left)];
-    if let Some(side) = values.word("push", &words, errors) {
-        return side;
-    }
-    match values.switch("userpush", errors) {
-        Some(false) => Side::Left,
-        None if queue && !values.has("push") && !values.has("userpush") => {
-            remarks.push(
-                "mode=\"queue\" alone pushes to the left end of the list, as omhiredis does; push=\"left\" or push=\"right\" says it clearly"
-                    .into(),
-            );
-            Side::Left
-        }
-        Some(true) | None => Side::Right,
-    }
-}
-
 fn key(values: &Values, producer: &str, remarks: &mut Vec<String>, errors: &mut Vec<String>) -> Key {
     let dynakey = values.switch("dynakey", errors).unwrap_or(false);
     let prefix = values.text("key.prefix", errors);
@@ -290,6 +264,7 @@ mod tests {
     use super::super::table::find;
     use super::super::values::Given;
     use super::*;
+    use delivery::push::{Entry, Side};
 
     fn read(given: &[(&str, &str)]) -> Result<Settings, Vec<String>> {
         let mut values = Values::default();
@@ -303,7 +278,10 @@ mod tests {
     fn a_key_is_enough() {
         let settings = read(&[("key", "logs")]).expect("good");
         assert_eq!(settings.key, Key::List("logs".into()));
-        assert_eq!((settings.side, settings.lanes, settings.producer.as_str()), (Side::Right, 1, "host:omrust"));
+        assert_eq!(
+            (settings.mode.clone(), settings.lanes, settings.producer.as_str()),
+            (Side::Right.into(), 1, "host:omrust")
+        );
         assert_eq!(settings.templates(), ["RSYSLOG_ForwardFormat"]);
         assert_eq!((settings.spool, settings.dead_letters), (None, None));
         assert!(settings.remarks.is_empty());
@@ -321,7 +299,8 @@ mod tests {
             "push" => "left",
             "mode" => "queue",
             "lanes" => "1",
-            "maxlength" => "1000",
+            "maxlength" | "stream.maxlen" | "stream.capacitylimit" => "1000",
+            "stream.field" | "stream.outfield" => "log",
             "ack" => "replica:2",
             "spool.maxsize" => "64m",
             "spool.sync" => "interval",
@@ -339,6 +318,9 @@ mod tests {
                 "client_cert" => given.extend([("use_tls", "on"), ("client_key", "/k")]),
                 "client_key" => given.extend([("use_tls", "on"), ("client_cert", "/c")]),
                 "lane.template" => given.push(("lanes", "4")),
+                "stream.field" | "stream.outfield" | "stream.maxlen" | "stream.capacitylimit" => {
+                    given.push(("mode", "stream"));
+                }
                 "sentinel.user" | "sentinel.password" | "sentinel.password.file" => {
                     given.push(("sentinel.master", "m"));
                 }
@@ -384,6 +366,10 @@ mod tests {
             ("maxlength", "-5"),
             ("ack", "replica:0"),
             ("expiration", "5"),
+            ("stream.field", "log"),
+            ("stream.outfield", "log"),
+            ("stream.maxlen", "5"),
+            ("stream.capacitylimit", "5"),
             ("stream.del", "off"),
             ("tls", "maybe"),
             ("tls.cacert", "/no-tls"),
@@ -459,14 +445,37 @@ mod tests {
 
     #[test]
     fn omhiredis_words_mean_what_they_meant() {
-        let side = |given: &[(&str, &str)]| read(&[&[("key", "k")], given].concat()).expect("good").side;
-        assert_eq!(side(&[("mode", "queue")]), Side::Left);
-        assert_eq!(side(&[("mode", "queue"), ("userpush", "on")]), Side::Right);
-        assert_eq!(side(&[("userpush", "off")]), Side::Left);
-        assert_eq!(side(&[("mode", "queue"), ("push", "right")]), Side::Right);
+        let mode = |given: &[(&str, &str)]| read(&[&[("key", "k")], given].concat()).expect("good").mode;
+        assert_eq!(mode(&[("mode", "queue")]), Side::Left.into());
+        assert_eq!(mode(&[("mode", "queue"), ("userpush", "on")]), Side::Right.into());
+        assert_eq!(mode(&[("userpush", "off")]), Side::Left.into());
+        assert_eq!(mode(&[("mode", "queue"), ("push", "right")]), Side::Right.into());
+        let entry = |given: &[(&str, &str)]| mode(given).entry().expect("a stream").clone();
+        assert_eq!(entry(&[("mode", "stream")]), Entry { field: "msg".into(), max_entries: 0 });
+        let named =
+            [("mode", "Stream"), ("stream.outfield", "log"), ("stream.capacitylimit", "128"), ("userpush", "on")];
+        assert_eq!(entry(&named), Entry { field: "log".into(), max_entries: 128 });
         let dynamic = read(&[("mode", "queue"), ("key", "tpl"), ("dynakey", "on"), ("userpush", "on")]).expect("good");
         assert_eq!(dynamic.templates(), ["RSYSLOG_ForwardFormat", "tpl"]);
         assert_eq!(dynamic.remarks.len(), 1, "no prefix");
+    }
+
+    #[test]
+    fn a_stream_has_its_conditions() {
+        for (named, more) in [
+            ("push", &[("push", "left")][..]),
+            ("userpush", &[("userpush", "off")]),
+            ("stream.field", &[("stream.field", "a\tb")]),
+            ("stream.outfield", &[("stream.field", "a"), ("stream.outfield", "b")]),
+            ("stream.capacitylimit", &[("stream.maxlen", "1"), ("stream.capacitylimit", "1")]),
+            ("stream.maxlen", &[("stream.maxlen", "many")]),
+            ("stream.maxlen", &[("stream.maxlen", "5"), ("maxlength", "5")]),
+        ] {
+            let errors = read(&[&[("key", "k"), ("mode", "stream")], more].concat()).expect_err(named);
+            assert!(errors.iter().any(|error| error.contains(&format!("\"{named}\""))), "{named}: {errors:?}");
+        }
+        let spread = [("key", "k"), ("mode", "stream"), ("lanes", "4"), ("lane.template", "t"), ("maxlength", "9")];
+        assert!(read(&spread).expect("good").mode.entry().is_some());
     }
 
     #[test]

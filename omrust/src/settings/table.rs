@@ -41,7 +41,7 @@ const fn refused(name: &'static str, allowed: &'static str, text: &'static str) 
     Parameter { name, role: Role::Refused, several: false, default: "", allowed, text }
 }
 
-const NO_STREAMS: &str = "this module pushes to lists, not to streams";
+const NO_ACKS: &str = "this module adds to streams; what others have read there it neither acknowledges nor deletes";
 /// What is allowed for a parameter that asks for something whatever its value is.
 pub const NOTHING: &str = "nothing: take it out";
 
@@ -89,16 +89,22 @@ pub const PARAMETERS: &[Parameter] = &[
     ours("dynakey", "off", "on or off", "`key` is the name of a template: each message goes into the list that it names."),
     ours("key.prefix", "none", "the beginning of a list's name; only with dynakey=\"on\"",
         "With `dynakey`: what the list's name must begin with. A message whose list does not is parked as a dead letter. Set it whenever senders have a say in the name."),
-    ours("push", "right", "right or left", "The end of the list: right is RPUSH, for workers that LPOP; left is LPUSH."),
+    ours("push", "right", "right or left", "The end of the list: right is RPUSH, for workers that LPOP; left is LPUSH. A stream has no left end."),
     alias("userpush", "on or off", "omhiredis' name: on is push=\"right\", off is push=\"left\"."),
-    alias("mode", "queue", "omhiredis' word for pushing to a list. It brings omhiredis' default with it: push=\"left\". Its other modes are refused."),
+    ours("mode", "a list", "queue or stream",
+        "What `key` is. stream: a stream of Redis' (XADD, Redis 5 or later), see [STREAMS.md](STREAMS.md). queue: a list, as without this parameter, but said with omhiredis' word for it, which brings omhiredis' default with it: push=\"left\". Its other modes are refused."),
+    ours("stream.field", "msg", "1 to 128 bytes; only with mode=\"stream\"", "The name of the one field of each entry. Its value is the record."),
+    alias("stream.outfield", "1 to 128 bytes; only with mode=\"stream\"", "omhiredis' name of `stream.field`."),
+    ours("stream.maxlen", "0", "0 to 1000000000000, 0 is never; only with mode=\"stream\" and without maxlength",
+        "Redis **throws away** the oldest entries of a stream that is longer than this, also those that nobody has read (MAXLEN ~: a hundred or so more may stay). It is the one parameter that gives up records."),
+    alias("stream.capacitylimit", "0 to 1000000000000, 0 is never; only with mode=\"stream\" and without maxlength", "omhiredis' name of `stream.maxlen`."),
     ours("template", "RSYSLOG_ForwardFormat", "the name of a template", "What a record is."),
     ours("lanes", "1", "1 to 1024; with shard at least as many as servers",
         "How many lists the records are spread over: `key:0`, `key:1`, ... Each keeps the order of its streams. One lane is `key` itself."),
     ours("lane.template", "none", "the name of a template; needed when lanes is more than 1",
         "What tells streams apart, `%hostname%` for example. The same text always goes to the same lane."),
     ours("maxlength", "0", "0 to 1000000000000; 0 is none",
-        "High water of each list. When a push finds a list so long, it is held back until workers have brought it down to four fifths of that: its messages go into the spool, or, without one or when it is full, wait in rsyslog's queue. What is under way still arrives: the list becomes at most one batch per worker longer, and one batch and 1024 records more while the spool is emptied. Nothing is ever taken out of it. The user needs LLEN."),
+        "High water of each list. When a push finds a list so long, it is held back until workers have brought it down to four fifths of that: its messages go into the spool, or, without one or when it is full, wait in rsyslog's queue. What is under way still arrives: the list becomes at most one batch per worker longer, and one batch and 1024 records more while the spool is emptied. Nothing is ever taken out of it. The user needs LLEN (a stream: XLEN, and workers that take out with XDEL what they are done with)."),
     ours("statsname", "the action's name, else omrust", "text", "The name of the object in impstats, and of the action in log lines."),
     ours("name", "omrust", "text", "rsyslog's own name of the action. Two actions need two names: they are part of `producer`."),
     ours("producer", "HOST:NAME", "1 to 500 bytes, unique among all who fill the list",
@@ -111,17 +117,15 @@ pub const PARAMETERS: &[Parameter] = &[
     ours("deadletter", "the spool's folder", "the path of a folder", "Where records go that Redis will never take, in `dead-letters.jsonl`, each with its reason."),
     ours("onrefused", "dead-letter", "dead-letter or hold",
         "What to do with records that Redis refuses for good: a key of another type, no permission for it. dead-letter parks them (without a folder rsyslog is told that they failed, and writes them to `action.errorFile`); hold waits."),
-    refused("expiration", NOTHING, "elements of a list do not expire"),
-    refused("stream.outfield", NOTHING, NO_STREAMS),
-    refused("stream.capacitylimit", NOTHING, NO_STREAMS),
-    refused("stream.ack", NOTHING, NO_STREAMS),
-    refused("stream.del", NOTHING, NO_STREAMS),
-    refused("stream.keyack", NOTHING, NO_STREAMS),
-    refused("stream.dynakeyack", NOTHING, NO_STREAMS),
-    refused("stream.groupack", NOTHING, NO_STREAMS),
-    refused("stream.dynagroupack", NOTHING, NO_STREAMS),
-    refused("stream.indexack", NOTHING, NO_STREAMS),
-    refused("stream.dynaindexack", NOTHING, NO_STREAMS),
+    refused("expiration", NOTHING, "records do not expire"),
+    refused("stream.ack", NOTHING, NO_ACKS),
+    refused("stream.del", NOTHING, NO_ACKS),
+    refused("stream.keyack", NOTHING, NO_ACKS),
+    refused("stream.dynakeyack", NOTHING, NO_ACKS),
+    refused("stream.groupack", NOTHING, NO_ACKS),
+    refused("stream.dynagroupack", NOTHING, NO_ACKS),
+    refused("stream.indexack", NOTHING, NO_ACKS),
+    refused("stream.dynaindexack", NOTHING, NO_ACKS),
 ];
 
 /// The parameter of this name.

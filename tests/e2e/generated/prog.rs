@@ -16,6 +16,7 @@ use settings::dotted;
 const SECTIONS: &[(&str, &str)] = &[
     ("redis", "Where Redis is and how to log in."),
     ("queue", "The list, and what to do when Redis does not take records into it."),
+    ("stream", "What an entry is when queue.mode is stream, and when Redis throws entries away."),
     ("spool", "Where transactions go that Redis does not take in time."),
     ("dead-letter", "Where lines and records go that the list cannot take, each with its reason."),
     ("prog", "The conversation with rsyslog's omprog. The words are those of the action, in this file's spelling."),

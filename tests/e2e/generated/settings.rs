@@ -13,6 +13,7 @@ use super::roff::{Page, wrap};
 const SECTIONS: &[(&str, &str)] = &[
     ("redis", "Where Redis is and how to log in."),
     ("queue", "The list, and what to do when Redis does not take records into it."),
+    ("stream", "What an entry is when queue.mode is stream, and when Redis throws entries away."),
     ("batch", "How records are gathered into pushes."),
     (
         "fifo",

@@ -63,8 +63,8 @@ fn action(place: &Place, mode: &str) -> String {
     if let Some(password) = place.password {
         writeln!(toml, "password = \"{password}\"").expect("memory");
     }
-    let (mut redis, mut queue, mut spool, mut prog, mut words, mut fault) =
-        (String::new(), String::new(), String::new(), String::new(), String::new(), None);
+    let (mut redis, mut queue, mut stream, mut spool, mut prog, mut words, mut fault) =
+        (String::new(), String::new(), String::new(), String::new(), String::new(), String::new(), None);
     for word in place.more.split_ascii_whitespace() {
         let (name, value) = word.split_once('=').expect("NAME=\"VALUE\"");
         let value = value.trim_matches('"');
@@ -78,6 +78,9 @@ fn action(place: &Place, mode: &str) -> String {
             "tls.cacert" => writeln!(redis, "tls.ca-cert = \"{value}\""),
             "tls.mycert" => writeln!(redis, "tls.cert = \"{value}\""),
             "tls.myprivkey" => writeln!(redis, "tls.key = \"{value}\""),
+            "mode" => writeln!(queue, "mode = \"{value}\""),
+            "stream.field" => writeln!(stream, "field = \"{value}\""),
+            "stream.maxlen" => writeln!(stream, "maxlen = {value}"),
             // What it does anyway.
             "onrefused" => {
                 assert_eq!(value, "hold");
@@ -112,8 +115,11 @@ fn action(place: &Place, mode: &str) -> String {
         None => writeln!(prog, "state-directory = \"{state}\""),
     }
     .expect("memory");
-    write!(toml, "{redis}[queue]\nkey = \"{KEY}\"\nproducer = \"p\"\n{queue}[spool]\n{spool}[prog]\n{prog}")
-        .expect("memory");
+    write!(
+        toml,
+        "{redis}[queue]\nkey = \"{KEY}\"\nproducer = \"p\"\n{queue}[stream]\n{stream}[spool]\n{spool}[prog]\n{prog}"
+    )
+    .expect("memory");
     let config = place.folder.join("omrust.toml");
     fs::write(&config, toml).expect("cannot write the settings");
     let fault = fault.map(|fault| format!("/usr/bin/env OMRUST_PROG_FAULT={fault} ")).unwrap_or_default();

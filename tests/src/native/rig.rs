@@ -278,7 +278,7 @@ impl Rig {
                 all += cluster.try_llen(&key)?;
                 continue;
             }
-            if let Value::Int(length) = self.redis.try_cmd(&["LLEN", &key]).ok()? {
+            if let Value::Int(length) = self.redis.try_length(&key).ok()? {
                 all += u64::try_from(length).expect("a length");
             }
         }
@@ -314,7 +314,7 @@ impl Rig {
             Value::BulkString(bytes) => String::from_utf8(bytes).ok(),
             _ => None,
         });
-        let is_list = |name: &String| matches!(self.redis.try_cmd(&["TYPE", name]), Ok(Value::SimpleString(kind)) if kind == "list");
+        let is_list = |name: &String| matches!(self.redis.try_cmd(&["TYPE", name]), Ok(Value::SimpleString(kind)) if kind == "list" || kind == "stream");
         Some(names.filter(is_list).collect())
     }
 

@@ -14,7 +14,7 @@ final class Options
         'password=' => 'password; others can see it in the process list, so prefer --password-file',
         'password-file=' => 'file with the password; read at every connect [$CREDENTIALS_DIRECTORY/redis-password]',
         'db=' => 'database number [0]',
-        'key=' => 'the list [rsyslog]',
+        'key=' => 'the list, or the stream [rsyslog]',
         'batch=' => 'records taken at once, 1 to 1000 [100]',
         'drain' => 'exit when there is nothing left, instead of waiting for more',
         'handler=' => 'PHP file that returns a function(Record $record): void; without it records are written to --out',
