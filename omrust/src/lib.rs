@@ -7,6 +7,7 @@
 pub mod abi;
 pub mod action;
 pub mod conversation;
+pub mod ending;
 pub mod log;
 pub mod messages;
 pub mod settings;

@@ -25,6 +25,12 @@ fn kills_of_redis() {
 }
 
 #[test]
+fn a_redis_that_loads_its_data() {
+    let outcome = harmed(&faults::loading(true));
+    assert!(outcome.acked_lost > 0, "{outcome}");
+}
+
+#[test]
 fn swallowed_replies() {
     let outcome = harmed(&faults::replies_swallowed(true));
     assert!(outcome.verdict.doubled.count > 0, "{outcome}");

@@ -5,21 +5,22 @@
 
 use std::time::{Duration, Instant};
 
+use super::OnRefused;
 use super::core::Core;
-use super::push::{Sender, Setback};
+use super::push::{Sender, Setback, is_poison, keeps_connection, secured};
 use super::worker::Worker;
 use crate::error::Trouble;
-use crate::push::Reply;
+use crate::push::{self, Names};
 use crate::wire::Patience;
 
-/// What the spool refuses although it has room for it is tried again after this time,
+/// What is refused although nothing seems to speak against it is tried again after this time,
 const FIRST: Duration = Duration::from_secs(1);
 /// which grows up to this.
 const LONGEST: Duration = Duration::from_secs(30);
 /// A batch is taken to be at least this large until larger ones have come.
 const RESERVE: usize = 256 << 10;
 
-/// What the spool has refused. A plain value.
+/// What the spool has refused, or Redis of what is to be held. A plain value.
 #[derive(Debug, Default)]
 pub(super) struct Refusal {
     /// How many bytes, and when.
@@ -53,7 +54,7 @@ impl Refusal {
 }
 
 impl Worker {
-    /// True if a batch that is handed in now has a chance: the spool takes it, or Redis answers.
+    /// True if a batch that is handed in now has a chance: the spool takes it, or Redis would.
     pub fn probe(&mut self, interrupted: &dyn Fn() -> bool) -> bool {
         if self.spool_is_well() {
             return true;
@@ -62,13 +63,15 @@ impl Worker {
     }
 
     /// True if any batch of usual size would be taken now. For hosts that must know it before they make a batch: those ask it each
-    /// time, also with [`probe`](Self::probe) in between. A connection that Redis has not closed is as good as an answer.
+    /// time, also with [`probe`](Self::probe) in between. A connection that Redis has not closed is as good as an answer, unless Redis
+    /// turned the last batch away.
     pub fn has_place(&mut self, interrupted: &dyn Fn() -> bool) -> bool {
         if self.spool_is_well() && self.spool_has_reserve() {
             return true;
         }
-        let place =
-            self.way_is_free() && self.is_let_go(interrupted) && (self.is_connected() || self.ask_redis(interrupted));
+        let place = self.way_is_free()
+            && self.is_let_go(interrupted)
+            && (self.is_connected() && !self.turned_away || self.ask_redis(interrupted));
         if !place && self.sent_away {
             self.core.spool_takes(Some("the spool is nearly full"));
         }
@@ -111,7 +114,10 @@ impl Worker {
     }
 
     /// True if nothing but Redis itself keeps a batch from going there at once.
-    fn way_is_free(&self) -> bool {
+    fn way_is_free(&mut self) -> bool {
+        if self.core.spool().is_none() && !self.refusal.is_over(Instant::now(), |_| true) {
+            return false;
+        }
         let Some(slot) = self.slot.as_ref() else { return false };
         // A slot in doubt has nothing in the spool.
         self.core.spool().is_none_or(|spool| {
@@ -137,6 +143,7 @@ impl Worker {
         }
     }
 
+    /// True if Redis would take a push now. That it answers is not enough: one without memory does, and turns each batch away.
     fn ask_redis(&mut self, interrupted: &dyn Fn() -> bool) -> bool {
         let core = std::sync::Arc::clone(&self.core);
         let Some(slot) = self.slot.as_ref() else { return false };
@@ -145,9 +152,12 @@ impl Worker {
         }
         let interrupted = || core.is_stopping() || interrupted();
         let patience = Patience { deadline: Instant::now() + core.config.timeout, interrupted: &interrupted };
-        let Some(names) = core.names(slot.number) else { return true };
-        match self.sender.ping(&core, &names, patience) {
-            Ok(()) => true,
+        let Some(names) = self.wanted.clone().or_else(|| core.names(slot.number)) else { return true };
+        match self.sender.try_out(&core, &names, patience) {
+            Ok(takes) => {
+                self.turned_away &= !takes;
+                takes
+            }
             Err(Setback::NotYet) => false,
             Err(Setback::Trouble(trouble)) => {
                 core.trouble(&trouble);
@@ -158,24 +168,39 @@ impl Worker {
 }
 
 impl Sender {
-    pub(super) fn ping(
-        &mut self,
-        core: &Core,
-        names: &crate::push::Names,
-        patience: Patience<'_>,
-    ) -> Result<(), Setback> {
-        let link = self.port.open_for(core, names, patience)?;
-        let mut out = Vec::new();
-        crate::push::command(&mut out, &["PING"]);
-        let answered = link.send_within(&out, patience).and_then(|()| link.receive_within(patience));
-        let trouble = match answered {
-            Ok(Reply::Error { code, text }) => Trouble::Answered { code, text, connecting: true },
-            Ok(_) => return Ok(()),
-            Err(trouble) => trouble,
-        };
-        self.port.close();
-        self.port.failed();
-        Err(trouble.into())
+    /// Goes through a push without one. False if Redis takes none into this list, which would have to wait; other lists may be taken.
+    pub(super) fn try_out(&mut self, core: &Core, names: &Names, patience: Patience<'_>) -> Result<bool, Setback> {
+        self.port.open_for(core, names, patience)?;
+        let replies = self.port.rehearse(names, &core.config.mode, patience);
+        let tried = replies.and_then(|replies| match push::rehearsed_for_list(&replies) {
+            Err(trouble) if is_poison(&trouble) || trouble.class() == "WRONGTYPE" => Ok(false),
+            Err(trouble) => Err(trouble),
+            Ok(()) => self.is_confirmed(names, patience).map(|()| true),
+        });
+        match tried {
+            Ok(taken) => {
+                let waits = !taken && core.config.on_refused == OnRefused::Hold;
+                if waits {
+                    self.port.failed();
+                }
+                Ok(!waits)
+            }
+            Err(trouble) => {
+                if !keeps_connection(&trouble) {
+                    self.port.close();
+                }
+                self.port.failed();
+                Err(trouble.into())
+            }
+        }
+    }
+
+    /// Waits for those who are to confirm pushes, where they do not count before.
+    fn is_confirmed(&mut self, names: &Names, patience: Patience<'_>) -> Result<(), Trouble> {
+        match self.port.link() {
+            Some(link) if link.waits() => secured(link, &mut Vec::new(), &[names], patience).map(|_| ()),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -292,12 +292,12 @@ impl Drainer {
         let patience = Patience { deadline: begun + core.config.timeout, interrupted: &interrupted };
         // The keys of a worker.
         let Some(names) = core.names(0) else { return Some(IDLE) };
-        match self.sender.ping(&core, &names, patience) {
-            Ok(()) if begun.elapsed() < core.config.delay => {
+        match self.sender.try_out(&core, &names, patience) {
+            Ok(_) if begun.elapsed() < core.config.delay => {
                 spool.set_back(&core.config.name);
                 None
             }
-            Ok(()) => Some(IDLE),
+            Ok(_) => Some(IDLE),
             Err(Setback::NotYet) => Some(self.sender.port.wait().min(IDLE)),
             Err(Setback::Trouble(trouble)) => {
                 core.trouble(&trouble);

@@ -46,7 +46,8 @@ impl Port {
             self.due = None;
         }
         if self.link.is_none() {
-            if !self.is_due(Instant::now()) {
+            // Whoever must not wait need not begin.
+            if !self.is_due(Instant::now()) || (patience.interrupted)() {
                 return Err(Closed::NotYet);
             }
             match self.connect(core, names, patience) {
@@ -59,7 +60,7 @@ impl Port {
             self.rehearsed = false;
         }
         if !self.rehearsed {
-            match self.rehearse(names, &core.config.mode, patience) {
+            match self.rehearse(names, &core.config.mode, patience).and_then(|replies| rehearsed(&replies)) {
                 Ok(()) => self.rehearsed = true,
                 // One list must not keep the others from their connection.
                 Err(trouble) if is_poison(&trouble) => return Err(Closed::Forbidden(trouble)),
@@ -153,15 +154,13 @@ impl Port {
         Ok(link)
     }
 
-    /// Finds out whether a push could be taken back on this connection.
-    fn rehearse(&mut self, names: &Names, mode: &Mode, patience: Patience<'_>) -> Result<(), Trouble> {
-        let Some(link) = self.link.as_mut() else { return Ok(()) };
+    /// What a push needs, on the connection that there is. [`rehearsed`] tells what the replies mean.
+    pub fn rehearse(&mut self, names: &Names, mode: &Mode, patience: Patience<'_>) -> Result<Vec<Reply>, Trouble> {
+        let link = self.link.as_mut().ok_or_else(|| Trouble::Away { text: "the connection was closed".into() })?;
         self.out.clear();
         rehearsal(&mut self.out, names, mode);
         link.send_within(&self.out, patience)?;
-        let replies: Result<Vec<Reply>, Trouble> =
-            (0..push::rehearsal_replies(mode)).map(|_| link.receive_within(patience)).collect();
-        rehearsed(&replies?)
+        (0..push::rehearsal_replies(mode)).map(|_| link.receive_within(patience)).collect()
     }
 }
 

@@ -432,7 +432,7 @@ fn place(
 }
 
 /// The cursors of all `names`. What they say counts: it was pushed over earlier connections, whose waits may never have been answered.
-fn secured(
+pub(super) fn secured(
     link: &mut Link,
     out: &mut Vec<u8>,
     names: &[&push::Names],
@@ -614,7 +614,7 @@ pub(super) fn is_poison(trouble: &Trouble) -> bool {
 
 /// Errors that are about Redis' state and not about this connection. A master without its replicas may have been cut off from them, and
 /// be no master to the others any more: not one of them.
-fn keeps_connection(trouble: &Trouble) -> bool {
+pub(super) fn keeps_connection(trouble: &Trouble) -> bool {
     matches!(trouble, Trouble::Answered { code, .. }
         if ["OOM", "MISCONF", "BUSY", "TRYAGAIN", "ASK"].contains(&code.as_str()))
 }

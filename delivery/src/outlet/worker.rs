@@ -42,7 +42,7 @@ pub struct Worker {
     later: Option<Instant>,
     /// When waiting for the spool to be drained was in vain.
     vain: Option<Instant>,
-    /// What the spool has refused.
+    /// What the spool has refused; without one, what Redis has refused and is held.
     pub(super) refusal: Refusal,
     /// Bytes of the largest batch so far.
     pub(super) largest: usize,
@@ -52,6 +52,10 @@ pub struct Worker {
     launched: bool,
     /// The lists because of whose length the last batch was turned away.
     pub(super) held: Vec<Names>,
+    /// The last batch was turned away, and Redis did not say since that it would take one.
+    pub(super) turned_away: bool,
+    /// A list that the last batch that was turned away was for.
+    pub(super) wanted: Option<Names>,
 }
 
 impl Worker {
@@ -71,6 +75,8 @@ impl Worker {
             sent_away: false,
             launched: false,
             held: Vec::new(),
+            turned_away: false,
+            wanted: None,
         }
     }
 
@@ -95,7 +101,7 @@ impl Worker {
         let patience = Patience { deadline: Instant::now() + limit, interrupted: &interrupted };
         self.held.clear();
         let outcome = self.attempt(&core, batch, patience);
-        self.note_held(outcome);
+        self.note_refusal(outcome);
         if let Some(slot) = self.slot.as_mut() {
             slot.open = false;
         }
@@ -175,14 +181,29 @@ impl Worker {
         }
     }
 
-    /// Turned away because lists are too long: [`probe`](Self::probe) looks at them.
-    fn note_held(&mut self, outcome: Option<Outcome>) {
-        let (Some(Outcome::Later), Some(slot)) = (outcome, self.slot.as_ref()) else { return };
+    /// What [`probe`](Self::probe) looks at after a batch was turned away: the lists that were too long, and one that it was for.
+    fn note_refusal(&mut self, outcome: Option<Outcome>) {
+        // Turned away only to keep the order, it says nothing of Redis.
+        let Some((outcome, slot)) = outcome.zip(self.slot.as_ref()) else { return };
+        self.turned_away = outcome == Outcome::Later;
+        if !self.turned_away {
+            if self.core.spool().is_none() {
+                self.refusal.clear();
+            }
+            return;
+        }
+        // Held without a spool: Redis can be asked about the list, but not about each record.
+        if self.core.spool().is_none() && self.plan.chunks.iter().any(|chunk| chunk.state == State::Refused) {
+            self.refusal.note(0, Instant::now());
+        }
+        let names = |place: usize| slot.lanes[place].names.clone().ok();
+        let unsettled = self.plan.chunks.iter().filter(|chunk| chunk.state != State::Settled);
+        self.wanted = unsettled.clone().find_map(|chunk| names(chunk.lane)).or(self.wanted.take());
         let mut held: Vec<usize> =
-            self.plan.chunks.iter().filter(|chunk| chunk.state == State::Held).map(|chunk| chunk.lane).collect();
+            unsettled.filter(|chunk| chunk.state == State::Held).map(|chunk| chunk.lane).collect();
         held.sort_unstable();
         held.dedup();
-        self.held.extend(held.into_iter().filter_map(|place| slot.lanes[place].names.clone().ok()));
+        self.held.extend(held.into_iter().filter_map(names));
     }
 
     /// True if nothing of this worker is left in the spool.

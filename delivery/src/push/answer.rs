@@ -42,8 +42,18 @@ pub fn answer(replies: &[Reply]) -> Answer {
 ///
 /// A list of another type is no reason: the push itself will tell, and for this list only.
 pub fn rehearsed(replies: &[Reply]) -> Result<(), Trouble> {
+    without(replies, "WRONGTYPE")
+}
+
+/// The same for this list in particular: its type is a reason, too.
+pub fn rehearsed_for_list(replies: &[Reply]) -> Result<(), Trouble> {
+    without(replies, "")
+}
+
+/// The first error but those with this code.
+fn without(replies: &[Reply], harmless: &str) -> Result<(), Trouble> {
     let failed = |reply: &Reply| match error(reply)? {
-        Trouble::Answered { code, .. } if code == "WRONGTYPE" => None,
+        Trouble::Answered { code, .. } if code == harmless => None,
         Trouble::Answered { code, text, .. } => Some(Trouble::Answered { code, text, connecting: true }),
         other => Some(other),
     };

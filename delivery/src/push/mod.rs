@@ -48,7 +48,7 @@ mod command;
 mod mode;
 mod reply;
 
-pub use answer::{Answer, answer, is_too_large, length, rehearsed, too_large};
+pub use answer::{Answer, answer, is_too_large, length, rehearsed, rehearsed_for_list, too_large};
 pub use command::{Names, advance, command, push, rehearsal, rehearsal_replies, replies};
 pub use mode::{Entry, Mode, Side};
 pub use reply::{NotAReply, Parser, Reply};

@@ -7,6 +7,7 @@
 mod socket;
 mod tls;
 
+use std::cell::Cell;
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -20,6 +21,19 @@ pub use self::tls::Session;
 
 /// Replies to some hundred pushes. The buffer grows for a reply that is longer, and only for that.
 const READ_BYTES: usize = 16 << 10;
+
+thread_local! {
+    static SIGNALS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// How often a wait of this thread was interrupted by a signal. A host may have no other way to say that it ends.
+pub fn signals() -> u64 {
+    SIGNALS.get()
+}
+
+fn interrupted() {
+    SIGNALS.set(SIGNALS.get().wrapping_add(1));
+}
 
 /// How long to wait for something, and who may end it earlier.
 #[derive(Clone, Copy)]
@@ -191,6 +205,9 @@ impl Buffer {
 
 /// After a wait that brought nothing: may it go on?
 fn go_on(error: io::Error, patience: Patience<'_>) -> io::Result<()> {
+    if error.kind() == ErrorKind::Interrupted {
+        interrupted();
+    }
     match error.kind() {
         ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted if !patience.is_over() => Ok(()),
         ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted => Err(late()),

@@ -14,7 +14,7 @@ use rustix::net::{
     sendmsg,
 };
 
-use super::{Patience, late};
+use super::{Patience, interrupted, late};
 
 /// How long a wait lasts before the caller is asked whether to go on.
 const SLICE: Duration = Duration::from_millis(100);
@@ -119,7 +119,11 @@ fn connect(family: AddressFamily, address: &impl SocketAddrArg, patience: Patien
     // connect(2) waits as long as a write may: for a network, and for room in the backlog of a unix socket.
     set_socket_timeout(&socket, Timeout::Send, Some(SLICE))?;
     loop {
-        match rustix::net::connect(&socket, address) {
+        let outcome = rustix::net::connect(&socket, address);
+        if outcome == Err(Errno::INTR) {
+            interrupted();
+        }
+        match outcome {
             Ok(()) | Err(Errno::ISCONN) => return Ok(socket),
             // It goes on, and the next call waits for it.
             Err(Errno::INPROGRESS | Errno::ALREADY | Errno::AGAIN | Errno::INTR) if !patience.is_over() => {}

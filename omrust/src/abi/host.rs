@@ -5,7 +5,7 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::mem::{size_of, transmute_copy};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::sys::{
     OMOD_NO_CODE, OMOD_SEVERITY_ERROR, OMOD_SEVERITY_INFO, OMOD_SEVERITY_NOTICE, OMOD_SEVERITY_WARNING,
@@ -27,9 +27,6 @@ pub const REQUIRED_SYMBOLS: [&str; 7] = [
 
 /// What some export: the module does without.
 pub const OPTIONAL_SYMBOLS: [&str; 4] = ["parser_errmsg", "r_dbgprintf", "Debug", "bFinished"];
-
-/// How long a stop of rsyslogd may wait for Redis.
-const GRACE: Duration = Duration::from_millis(700);
 
 /// A message to rsyslog's log is cut there anyway (2048 bytes with what it adds).
 const LOG_BYTES_MAX: usize = 1800;
@@ -152,12 +149,11 @@ impl Host {
         self.finished.is_some()
     }
 
-    /// True a moment after rsyslogd was told to end: until then what its queues still hold is delivered as ever, behind it nobody waits
-    /// for Redis. Versions from 8.2608 on do not tell.
-    pub fn is_ending(&self) -> bool {
+    /// Since when rsyslogd is known to end. Versions from 8.2608 on do not tell.
+    pub fn ends_since(&self) -> Option<Instant> {
         static SEEN: OnceLock<Instant> = OnceLock::new();
         let told = self.finished.is_some_and(|finished| finished.load(Relaxed) != 0);
-        told && SEEN.get_or_init(Instant::now).elapsed() >= GRACE
+        told.then(|| *SEEN.get_or_init(Instant::now))
     }
 
     /// rsyslog's registry of interfaces.

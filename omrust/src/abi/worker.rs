@@ -2,19 +2,18 @@
 
 use std::ffi::{CStr, c_int, c_void};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use delivery::outlet::{FanWorker, Outcome};
+use delivery::wire;
 
 use super::guard::guard;
 use super::host::host;
 use super::instance::{self, Instance};
 use super::sys::{OMOD_DATAFAIL, OMOD_ERROR, OMOD_OK, OMOD_SUSPENDED, OmodParam};
+use crate::ending::Ending;
 use crate::messages::{Messages, Texts};
 use crate::settings::Key;
-
-/// How long a call may wait for Redis while rsyslogd ends.
-const LAST_PATIENCE: Duration = Duration::from_millis(300);
 
 /// What rsyslogd's worker pointer points at.
 pub struct Worker {
@@ -22,6 +21,7 @@ pub struct Worker {
     outlet: Mutex<FanWorker>,
     instance: Arc<Instance>,
     templates: usize,
+    ending: Mutex<Ending>,
 }
 
 /// `createWrkrInstance`: never fails because Redis is away; it connects when there is something to do.
@@ -33,7 +33,7 @@ pub unsafe fn create(instance: *mut c_void) -> *mut c_void {
     instance::start(&instance);
     let templates = instance.action.settings().templates().len();
     let outlet = Mutex::new(instance.action.worker());
-    Box::into_raw(Box::new(Worker { outlet, instance, templates })).cast()
+    Box::into_raw(Box::new(Worker { outlet, instance, templates, ending: Mutex::default() })).cast()
 }
 
 /// `freeWrkrInstance`.
@@ -88,7 +88,12 @@ impl Worker {
             return OMOD_OK;
         }
         let Some(mut outlet) = unless_in_use(&self.outlet) else { return OMOD_OK };
-        if outlet.has_place(&self.interruption()) { OMOD_OK } else { OMOD_SUSPENDED }
+        self.ending().handed_in();
+        let place = outlet.has_place(&self.interruption());
+        if !place {
+            self.ending().denied(Instant::now(), false);
+        }
+        if place { OMOD_OK } else { OMOD_SUSPENDED }
     }
 
     /// `commitTransaction`.
@@ -120,7 +125,12 @@ impl Worker {
 
     fn hand_in(&self, texts: &Rendered<'_>) -> Outcome {
         let Some(mut outlet) = unless_in_use(&self.outlet) else { return Outcome::Later };
-        outlet.commit(&Messages::new(texts, self.instance.action.route()), &self.interruption())
+        self.ending().handed_in();
+        let outcome = outlet.commit(&Messages::new(texts, self.instance.action.route()), &self.interruption());
+        if outcome == Outcome::Later {
+            self.ending().denied(Instant::now(), false);
+        }
+        outcome
     }
 
     /// Parks the one message of a batch, which nobody can handle. Without a folder for it rsyslog is told that it failed.
@@ -137,17 +147,47 @@ impl Worker {
     /// `tryResume`: 0 if the next batch has somewhere to go.
     pub fn resume(&self) -> c_int {
         let mut outlet = self.outlet.lock().unwrap_or_else(PoisonError::into_inner);
-        let interruption = self.interruption();
+        if !host().tells_its_end() {
+            self.ending().asked(Instant::now());
+        }
+        let (interruption, vain) = (self.interruption(), self.is_vain());
         // What begin would turn away is not resumed.
-        let chance = outlet.probe(&interruption) && (!host().forgets_batches || outlet.has_place(&interruption));
+        let chance =
+            !vain && outlet.probe(&interruption) && (!host().forgets_batches || outlet.has_place(&interruption));
+        if !chance && !vain {
+            self.ending().denied(Instant::now(), true);
+        }
         if chance { OMOD_OK } else { OMOD_SUSPENDED }
     }
 
     /// True when nothing may wait for Redis any more, as of now on. While rsyslogd ends it still brings its queue away: each call may
     /// wait for a moment then, so that a Redis that answers gets what is left.
     fn interruption(&self) -> impl Fn() -> bool {
-        let since = Instant::now();
-        move || self.instance.action.is_stopping() || (host().is_ending() && since.elapsed() >= LAST_PATIENCE)
+        let (since, signals, vain) = (Instant::now(), wire::signals(), self.is_vain());
+        move || {
+            if vain || self.instance.action.is_stopping() {
+                return true;
+            }
+            let mut ending = self.ending();
+            if !host().tells_its_end() && wire::signals() != signals {
+                ending.signalled(Instant::now());
+            }
+            ending.is_over(since, Instant::now())
+        }
+    }
+
+    /// True if rsyslogd ends, and Redis was asked in vain since.
+    fn is_vain(&self) -> bool {
+        self.ending().is_vain(Instant::now())
+    }
+
+    /// What is known of rsyslogd's end, by now.
+    fn ending(&self) -> MutexGuard<'_, Ending> {
+        let mut ending = self.ending.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(since) = host().ends_since() {
+            ending.told(since);
+        }
+        ending
     }
 }
 

@@ -102,6 +102,38 @@ fn refused(name: &'static str, spool: bool, begin: &'static [&str], end: &'stati
     Scenario { name, plan: plan(spool), steps }
 }
 
+/// Redis is killed and loads its data for some seconds, in which it answers that it does.
+pub fn loading(spool: bool) -> Scenario {
+    let slow =
+        [("key-load-delay", "2000"), ("loading-process-events-interval-bytes", "1024"), ("rdbcompression", "no")];
+    let plan = Plan { redis: [AOF.as_slice(), &slow].concat(), ..plan(spool) };
+    let steps = vec![
+        Step::Do(fill),
+        Step::Send(&["a", "b"]),
+        Step::Flow(500),
+        Step::KillRedis,
+        Step::Do(|rig| rig.redis.launch()),
+        Step::Sent(1_000),
+        Step::Do(|rig| rig.redis.ready()),
+        Step::Flow(500),
+    ];
+    Scenario { name: "redis loads its data", plan, steps }
+}
+
+/// Gives Redis something to load.
+fn fill(rig: &mut Rig) {
+    let mut connection = rig.redis.connect().expect("a connection");
+    for n in 0..1_000 {
+        redis::cmd("SET").arg(format!("x{n}")).arg("x".repeat(200)).exec(&mut connection).expect("it is set");
+    }
+    // Read command by command it would be loaded at once.
+    rig.redis.cmd(&["BGREWRITEAOF"]);
+    until("the snapshot", PATIENCE, || {
+        let info = redis::cmd("INFO").arg("persistence").query::<String>(&mut connection).expect("INFO");
+        info.contains("aof_rewrite_in_progress:0\r\naof_rewrite_scheduled:0").then_some(())
+    });
+}
+
 /// One of three lists is not a list. The others flow on.
 pub fn wrong_type() -> Scenario {
     let plan = Plan { dynamic: true, ..plan(true) };

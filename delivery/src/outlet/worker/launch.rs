@@ -58,7 +58,7 @@ impl Worker {
         } else {
             None
         };
-        self.note_held(outcome);
+        self.note_refusal(outcome);
         if let Some(slot) = self.slot.as_mut() {
             slot.open = false;
         }
