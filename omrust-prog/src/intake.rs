@@ -72,6 +72,8 @@ pub struct Intake {
     /// Sections of the generation.
     sections: u32,
     state: State,
+    /// The last generation and kind, and what a checksum of them begins with.
+    seed: (u32, u32, u32),
 }
 
 /// What an earlier life has left.
@@ -93,7 +95,7 @@ impl Intake {
         let (generation, state) = header.unwrap_or((0, State::Done));
         let bytes = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
         let map = Some(Mapped::new(&file, bytes.max(BYTES_MIN))?);
-        let mut intake = Self { file, map, generation, end, sections, state };
+        let mut intake = Self { file, map, generation, end, sections, state, seed: (0, 0, seed(0, 0)) };
         if header.is_none() {
             intake.state(State::Done)?;
             intake.word(0, MAGIC)?;
@@ -177,7 +179,10 @@ impl Intake {
         self.reserve(end)?;
         let Some(map) = &mut self.map else { return Err(io::ErrorKind::StorageFull.into()) };
         let mut head = [0; ENTRY];
-        let sum = parts.iter().fold(seed(self.generation, kind), |sum, part| crc32c::crc32c_append(sum, part));
+        if (self.seed.0, self.seed.1) != (self.generation, kind) {
+            self.seed = (self.generation, kind, seed(self.generation, kind));
+        }
+        let sum = parts.iter().fold(self.seed.2, |sum, part| crc32c::crc32c_append(sum, part));
         let words = [self.generation, length as u32, sum, kind];
         for (place, word) in head.chunks_exact_mut(4).zip(words) {
             place.copy_from_slice(&word.to_le_bytes());

@@ -126,7 +126,7 @@ mod tests {
         assert_eq!(parts[..4], [256, 512, 768, 1024]);
         assert!(parts.len() < 64, "{parts:?}");
         lane.answered(true);
-        lane.accept(&[b'x'; PART_BYTES]);
+        lane.accept(&vec![b'x'; PART_BYTES]);
         assert!(lane.is_due());
     }
 }

@@ -157,19 +157,18 @@ impl Talk {
     }
 
     /// The same with variables.
-    pub fn start_in(
-        program: &Path,
-        scene: &Scene,
-        toml: &str,
-        words: &[&str],
-        variables: &[(&str, &str)],
-    ) -> Self {
+    pub fn start_in(program: &Path, scene: &Scene, toml: &str, words: &[&str], variables: &[(&str, &str)]) -> Self {
         let config = scene.write(&format!("{}.toml", fastrand::u64(..)), toml);
         let log = scene.log_path("omrust-prog");
         scene.watch_log(log.clone());
         let stderr = fs::OpenOptions::new().create(true).append(true).open(&log).expect("cannot open a log");
         let mut command = Command::new(program);
-        command.arg("--config").arg(config).args(words).env_remove("CREDENTIALS_DIRECTORY").envs(variables.iter().copied());
+        command
+            .arg("--config")
+            .arg(config)
+            .args(words)
+            .env_remove("CREDENTIALS_DIRECTORY")
+            .envs(variables.iter().copied());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr);
         let mut child = start(&mut command).expect("cannot start omrust-prog");
         let (input, output) = (child.stdin.take(), BufReader::new(child.stdout.take().expect("a pipe")));

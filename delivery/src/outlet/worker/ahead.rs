@@ -12,7 +12,7 @@
 //! | the commit comes, an answer is lost | all or nothing of what it was for | the commit, over the next connection; the drainer | the cursor |
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Worker, lane};
 use crate::counters::add;
@@ -25,6 +25,9 @@ use crate::wire::Patience;
 
 /// Pushes that are under way before the commit. Their answers have to lie somewhere until then.
 const UNDER_WAY: usize = 64;
+
+/// How long a send may take: a server that stands still is left to the commit.
+const SEND: Duration = Duration::from_millis(500);
 
 /// What of a batch was planned before its commit.
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +48,7 @@ impl Worker {
     pub fn send_ahead(&mut self, at: Position, batch: &impl Batch, interrupted: &dyn Fn() -> bool) -> bool {
         let core = Arc::clone(&self.core);
         let interrupted = || core.is_stopping() || interrupted();
-        let patience = Patience { deadline: Instant::now() + self.limit(), interrupted: &interrupted };
+        let patience = Patience { deadline: Instant::now() + self.limit().min(SEND), interrupted: &interrupted };
         let is_free = self.sender.under_way() < UNDER_WAY && self.may_launch(patience);
         if batch.is_empty() || !is_free || !self.enter(&core) {
             return false;
