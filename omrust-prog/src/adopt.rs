@@ -43,7 +43,7 @@ pub fn start(settings: &Arc<Settings>, own: u16, stop: Arc<AtomicBool>) -> anyho
     })
 }
 
-/// Brings away what `orphan` has left. True if nothing is left.
+/// Brings away what `orphan` has left. True if nothing more can be done.
 fn adopt(settings: &Arc<Settings>, orphan: &Instance, stop: &AtomicBool) -> anyhow::Result<bool> {
     publish(&settings.state_directory, orphan)?;
     let (mut intake, left) = Intake::open(&orphan.intake())?;
@@ -52,13 +52,18 @@ fn adopt(settings: &Arc<Settings>, orphan: &Instance, stop: &AtomicBool) -> anyh
     }
     let outlet = outlet(settings, Some(orphan))?;
     outlet.start()?;
+    if !outlet.is_clear() {
+        // Records of other lanes: a person was told.
+        return Ok(true);
+    }
     let mut worker = outlet.worker();
     worker.take_over();
     let interrupted = || stop.load(Ordering::Relaxed);
     for section in &left.sections {
         log::info!("instance {} left {} records: bringing them to redis", orphan.number, section.len());
-        let records = Records { section, main: section.list == settings.list };
-        while worker.commit_at(section.at, &records, &interrupted) != delivery::outlet::Outcome::Done {
+        let (lane, main) = settings.home_of(&section.list);
+        let records = Records { section, main };
+        while worker.commit_at(lane, section.at, &records, &interrupted) != delivery::outlet::Outcome::Done {
             if !pause(PAUSE, stop) {
                 return Ok(false);
             }

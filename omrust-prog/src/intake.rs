@@ -34,9 +34,10 @@ const BYTES_MIN: usize = 1 << 20;
 /// A file that grew over this is cut when nothing in it is needed.
 const BYTES_KEPT: usize = 64 << 20;
 
-/// Kinds of entries.
+/// Kinds of entries, in the low byte. Above it a record has the number of its section among those of the generation, from 1; 0 is the last one.
 const SECTION: u32 = 1;
 const RECORD: u32 = 2;
+const KIND: u32 = 0xff;
 
 /// What the last transaction has come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +69,11 @@ pub struct Intake {
     generation: u32,
     /// The end of what was written.
     end: usize,
+    /// Sections of the generation.
+    sections: u32,
     state: State,
+    /// The last generation and kind, and what a checksum of them begins with.
+    seed: (u32, u32, u32),
 }
 
 /// What an earlier life has left.
@@ -86,11 +91,11 @@ impl Intake {
     /// Opens or makes the file and reads what is left in it. What follows is written behind that, until [`done`](Self::done).
     pub fn open(path: &Path) -> io::Result<(Self, Left)> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
-        let (header, left, end) = read(&file)?;
+        let Found { header, left, sections, end } = read(&file)?;
         let (generation, state) = header.unwrap_or((0, State::Done));
         let bytes = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
         let map = Some(Mapped::new(&file, bytes.max(BYTES_MIN))?);
-        let mut intake = Self { file, map, generation, end, state };
+        let mut intake = Self { file, map, generation, end, sections, state, seed: (0, 0, seed(0, 0)) };
         if header.is_none() {
             intake.state(State::Done)?;
             intake.word(0, MAGIC)?;
@@ -100,7 +105,7 @@ impl Intake {
 
     /// Reads what a file holds and leaves it as it is.
     pub fn peek(path: &Path) -> io::Result<Left> {
-        Ok(read(&File::open(path)?)?.1)
+        Ok(read(&File::open(path)?)?.left)
     }
 
     /// True if the next life would find nothing.
@@ -108,18 +113,21 @@ impl Intake {
         self.state == State::Done
     }
 
-    /// Records that follow stand in `list` from `at` on.
-    pub fn section(&mut self, list: &str, at: Position) -> io::Result<()> {
+    /// Begins a section: its records stand in `list` from `at` on. Returns its number.
+    pub fn section(&mut self, list: &str, at: Position) -> io::Result<u32> {
         self.reopen()?;
         let mut payload = [0; 16];
         payload[..8].copy_from_slice(&at.epoch.0.to_le_bytes());
         payload[8..].copy_from_slice(&at.offset.to_le_bytes());
-        self.entry(SECTION, &[&payload, list.as_bytes()])
+        self.entry(SECTION, &[&payload, list.as_bytes()])?;
+        self.sections += 1;
+        Ok(self.sections)
     }
 
-    /// The next record.
-    pub fn record(&mut self, record: &[u8]) -> io::Result<()> {
-        self.entry(RECORD, &[record])
+    /// The next record of the section with this number.
+    pub fn record(&mut self, section: u32, record: &[u8]) -> io::Result<()> {
+        let number = if section == self.sections { 0 } else { section };
+        self.entry(RECORD | number << KIND.count_ones(), &[record])
     }
 
     /// So many records, all sections together, were answered `DEFER_COMMIT`.
@@ -149,7 +157,7 @@ impl Intake {
             return Ok(());
         }
         self.generation = self.generation.wrapping_add(1).max(1);
-        self.end = HEADER;
+        (self.end, self.sections) = (HEADER, 0);
         self.word(4, self.generation)?;
         self.word(8, 0)?;
         self.state(State::Open)
@@ -171,7 +179,10 @@ impl Intake {
         self.reserve(end)?;
         let Some(map) = &mut self.map else { return Err(io::ErrorKind::StorageFull.into()) };
         let mut head = [0; ENTRY];
-        let sum = parts.iter().fold(seed(self.generation, kind), |sum, part| crc32c::crc32c_append(sum, part));
+        if (self.seed.0, self.seed.1) != (self.generation, kind) {
+            self.seed = (self.generation, kind, seed(self.generation, kind));
+        }
+        let sum = parts.iter().fold(self.seed.2, |sum, part| crc32c::crc32c_append(sum, part));
         let words = [self.generation, length as u32, sum, kind];
         for (place, word) in head.chunks_exact_mut(4).zip(words) {
             place.copy_from_slice(&word.to_le_bytes());
@@ -212,24 +223,36 @@ fn word(bytes: &[u8], at: usize) -> u32 {
     bytes.get(at..at + 4).and_then(|word| word.try_into().ok()).map_or(0, u32::from_le_bytes)
 }
 
-type Header = Option<(u32, State)>;
+/// What is in a file.
+#[derive(Default)]
+struct Found {
+    header: Option<(u32, State)>,
+    left: Left,
+    /// Sections, those without records too.
+    sections: u32,
+    end: usize,
+}
 
-fn read(file: &File) -> io::Result<(Header, Left, usize)> {
+fn read(file: &File) -> io::Result<Found> {
     let mut bytes = vec![0; usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?];
     file.read_exact_at(&mut bytes, 0)?;
     if bytes.len() < HEADER || word(&bytes, 0) != MAGIC {
-        return Ok((None, Left::default(), 0));
+        return Ok(Found::default());
     }
     let (generation, answered) = (word(&bytes, 4), word(&bytes, 8));
     let state = match word(&bytes, 12) {
         0 => State::Open,
         1 => State::Settling,
-        _ => return Ok((Some((generation, State::Done)), Left::default(), HEADER)),
+        _ => return Ok(Found { header: Some((generation, State::Done)), end: HEADER, ..Found::default() }),
     };
     let mut left = Left { generation, ..Left::default() };
     let mut at = HEADER;
     while let Some((kind, payload)) = entry(&bytes, at, generation) {
-        match (kind, left.sections.last_mut()) {
+        let number = match kind >> KIND.count_ones() {
+            0 => left.sections.len(),
+            number => number as usize,
+        };
+        match (kind & KIND, number.checked_sub(1).and_then(|at| left.sections.get_mut(at))) {
             (SECTION, _) => {
                 let Some(section) = section(payload) else { break };
                 left.sections.push(section);
@@ -242,10 +265,11 @@ fn read(file: &File) -> io::Result<(Header, Left, usize)> {
         }
         at += ENTRY + payload.len();
     }
+    let sections = left.sections.len() as u32;
     left.sections.retain(|section| !section.is_empty());
     left.unfinished.answered = answered as usize;
     left.unfinished.settling = state == State::Settling;
-    Ok((Some((generation, state)), left, at))
+    Ok(Found { header: Some((generation, state)), left, sections, end: at })
 }
 
 fn entry(bytes: &[u8], at: usize, generation: u32) -> Option<(u32, &[u8])> {
@@ -280,9 +304,9 @@ mod tests {
         let path = folder.path().join("intake");
         let (mut intake, left) = Intake::open(&path).expect("open");
         assert!(left.sections.is_empty() && intake.is_done());
-        intake.section("list", at(3)).expect("write");
+        assert_eq!(intake.section("list", at(3)).expect("write"), 1);
         for record in [&b"a"[..], b"", b"\0\xff\n"] {
-            intake.record(record).expect("write");
+            intake.record(1, record).expect("write");
         }
         intake.answered(2).expect("write");
         let (mut again, left) = Intake::open(&path).expect("open");
@@ -290,8 +314,8 @@ mod tests {
         assert_eq!((left.sections[0].at, left.sections[0].list.as_str()), (at(3), "list"));
         assert_eq!((left.unfinished.answered, left.unfinished.settling), (2, false));
         // It goes on behind it.
-        again.section("list", Position { epoch: Epoch(6), offset: 0 }).expect("write");
-        again.record(b"b").expect("write");
+        assert_eq!(again.section("list", Position { epoch: Epoch(6), offset: 0 }).expect("write"), 2);
+        again.record(2, b"b").expect("write");
         again.settling().expect("write");
         let left = Intake::peek(&path).expect("read");
         assert_eq!(records(&left).len(), 4);
@@ -309,21 +333,45 @@ mod tests {
         for round in 0..3 {
             intake.section("list", at(round)).expect("write");
             for record in [&[b'x'; 50][..], &[b'y'; 50], &[b'z'; 50]].iter().take(3 - round as usize) {
-                intake.record(record).expect("write");
+                intake.record(1, record).expect("write");
             }
             let left = Intake::peek(&path).expect("read");
             assert_eq!(records(&left).len(), 3 - round as usize);
             intake.done().expect("write");
         }
         intake.section("list", at(9)).expect("write");
-        intake.record(&[b'a'; 100]).expect("write");
-        intake.record(&[b'b'; 100]).expect("write");
+        intake.record(1, &[b'a'; 100]).expect("write");
+        intake.record(1, &[b'b'; 100]).expect("write");
         let file = OpenOptions::new().write(true).open(&path).expect("open");
         let size = intake.end as u64;
         for cut in 1..=116 {
             file.write_all_at(b"!", size - cut).expect("write");
             assert_eq!(records(&Intake::peek(&path).expect("read")).len(), 1, "{cut}");
         }
+    }
+
+    #[test]
+    fn records_of_several_lists_come_in_turn() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("intake");
+        let (mut intake, _) = Intake::open(&path).expect("open");
+        for (section, record) in [(1, b"a"), (1, b"b"), (2, b"c"), (1, b"d"), (2, b"e")] {
+            if intake.sections < section {
+                intake.section(&format!("list:{section}"), at(section.into())).expect("write");
+            }
+            intake.record(section, record).expect("write");
+        }
+        // The next life goes on with lists of its own.
+        let (mut again, _) = Intake::open(&path).expect("open");
+        assert_eq!(again.section("list:2", at(9)).expect("write"), 3);
+        again.record(3, b"f").expect("write");
+        again.record(2, b"g").expect("write");
+        let left = Intake::peek(&path).expect("read");
+        let told: Vec<(u64, &str, usize)> =
+            left.sections.iter().map(|section| (section.at.offset, section.list.as_str(), section.len())).collect();
+        assert_eq!(told, [(1, "list:1", 3), (2, "list:2", 3), (9, "list:2", 1)]);
+        assert_eq!(records(&left), [b"a", b"b", b"d", b"c", b"e", b"g", b"f"]);
+        assert_eq!(left.unfinished.marks, [b"a", b"b", b"c", b"d", b"e", b"f", b"g"].map(|record| mark(record)));
     }
 
     #[test]
@@ -335,7 +383,7 @@ mod tests {
             let (mut intake, left) = Intake::open(&path).expect("open");
             assert!(left.sections.is_empty());
             intake.section("l", at(0)).expect("write");
-            intake.record(b"r").expect("write");
+            intake.record(1, b"r").expect("write");
             assert_eq!(records(&Intake::peek(&path).expect("read")).len(), 1);
         }
     }

@@ -5,7 +5,6 @@
 #![forbid(unsafe_code)]
 
 pub mod adopt;
-mod ahead;
 pub mod check;
 pub mod cli;
 pub mod estate;
@@ -13,6 +12,7 @@ pub mod fault;
 pub mod held;
 pub mod instance;
 pub mod intake;
+mod lane;
 pub mod lines;
 pub mod logger;
 pub mod protocol;

@@ -45,7 +45,7 @@ fn main() -> ExitCode {
 }
 
 fn lists(settings: &Settings, lanes: u32) -> ExitCode {
-    match delivery::lists::lists(settings.endpoint.topology(), &settings.list, lanes) {
+    match delivery::lists::lists(settings.endpoint.topology(), &settings.key, lanes) {
         Ok(lists) => {
             println!("{}", lists.join("\n"));
             ExitCode::SUCCESS

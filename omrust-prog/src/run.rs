@@ -47,8 +47,8 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
     })?;
     let adopter = session.number().map(|number| adopt::start(&settings, number, Arc::clone(&stop))).transpose()?;
     log::info!(
-        "list {:?} at {}, {}",
-        settings.list,
+        "{} at {}, {}",
+        settings.told_lists(),
         settings.endpoint,
         if confirm { "answers are read" } else { "nobody reads answers" }
     );
@@ -87,6 +87,12 @@ impl Program<'_> {
     fn ready(&mut self) -> bool {
         self.host.owe();
         fault::pass(Place::BeforeReady);
+        while !self.session.is_clear() {
+            if self.host.tick() || self.host.is_ending() || self.host.is_worn() {
+                return false;
+            }
+            std::thread::sleep(PAUSE);
+        }
         // What an earlier life has left comes first. Without a spool nothing can be done before Redis answers.
         while self.session.held() > 0 || self.settings.spool.is_none() {
             let host = &self.host;
@@ -276,7 +282,7 @@ impl Program<'_> {
             Some(letters) => Ok(letters),
             none => DeadLetters::open(folder, true).map(|letters| none.insert(letters.of(&self.settings.mode))),
         }
-        .and_then(|letters| letters.write(reason, &self.settings.list, detail, (end, record), seconds));
+        .and_then(|letters| letters.write(reason, &self.settings.key, detail, (end, record), seconds));
         let counters = self.session.counters();
         delivery::counters::add(&counters.dead_letters, 1);
         match parked {

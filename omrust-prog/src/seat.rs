@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use delivery::journal::JournalConfig;
-use delivery::outlet::{OnRefused, Outlet, OutletConfig, OutletError};
+use delivery::outlet::{Fan, NodeLogin, OnRefused, OutletConfig, OutletError};
 
 use crate::estate::Estate;
 use crate::instance::Instance;
@@ -51,8 +51,8 @@ pub(crate) fn publish(root: &Path, instance: &Instance) -> io::Result<()> {
     estate.publish(left.generation, &left.unfinished)
 }
 
-/// The outlet of one number.
-pub(crate) fn outlet(settings: &Arc<Settings>, instance: Option<&Instance>) -> Result<Arc<Outlet>, OutletError> {
+/// The outlet of one number; with several lanes one for each, with a connection and a spool of its own.
+pub(crate) fn outlet(settings: &Arc<Settings>, instance: Option<&Instance>) -> Result<Arc<Fan>, OutletError> {
     let number = instance.map(|instance| instance.number);
     let config = OutletConfig {
         name: number.map_or_else(|| "no instance".to_owned(), |number| format!("instance {number}")),
@@ -61,7 +61,7 @@ pub(crate) fn outlet(settings: &Arc<Settings>, instance: Option<&Instance>) -> R
             Some(number) => format!("{}:{number}", settings.producer),
             None => format!("{}:{}", settings.producer, std::process::id()),
         },
-        list: settings.list.clone(),
+        list: settings.lists[0].clone(),
         mode: settings.mode.clone(),
         timeout: settings.endpoint.timeout,
         delay: settings.delay,
@@ -76,6 +76,12 @@ pub(crate) fn outlet(settings: &Arc<Settings>, instance: Option<&Instance>) -> R
         max_length: settings.file.queue.max_length,
         ..OutletConfig::default()
     };
-    let login = Arc::clone(settings);
-    Outlet::new(config, Box::new(move || login.login()))
+    let login: NodeLogin = {
+        let settings = Arc::clone(settings);
+        Arc::new(move |lane| Ok(settings.login()?.for_lane(lane)))
+    };
+    match settings.lists.len() {
+        1 => Fan::single(config, login),
+        _ => Fan::several(&config, &settings.lists, &login),
+    }
 }

@@ -4,62 +4,50 @@
 //! the next, and the cursor tells a repeat. What the host was not told of is in the [intake](crate::intake); what it may therefore hand in again
 //! is told apart by [recall](crate::recall).
 
-use std::collections::VecDeque;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use delivery::counters::{Counters, add};
-use delivery::outlet::{Health, Outcome, Outlet, OutletError, Worker};
-use delivery::position::{Epoch, Position};
+use delivery::outlet::{Fan, FanWorker, Health, Outcome, OutletError};
 
-use crate::ahead::{Ahead, PART_RECORDS};
 use crate::fault::{self, Place};
 use crate::held::{Records, Section};
 use crate::intake::Left;
+use crate::lane::Lane;
 use crate::recall::{Mark, Recall, mark};
 use crate::seat::{Seat, outlet};
 use crate::settings::Settings;
 
 /// So long after its start a program may be handed what belongs to another one's last life.
 const YOUNG: Duration = Duration::from_secs(120);
-
-/// Used sections that are kept for their memory.
-const SPARE: usize = 16;
+/// How often a spool that holds records of other lanes is looked at.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// One conversation.
 pub struct Session {
     name: String,
-    list: String,
-    outlet: Arc<Outlet>,
-    /// Used by the thread too.
-    worker: Arc<Mutex<Worker>>,
-    ahead: Ahead,
+    settings: Arc<Settings>,
+    outlet: Arc<Fan>,
+    worker: FanWorker,
     seat: Option<Seat>,
     /// What an earlier life had accepted, until it is safe.
     left: Vec<Section>,
-    /// What this life has accepted since the last OK, but for the last part, each with whether it is safe.
-    parts: VecDeque<(Section, bool)>,
-    /// The last part.
-    current: Section,
-    /// Sections that were used, for their memory.
-    spare: Vec<Section>,
+    /// What this life has accepted since the last OK.
+    lanes: Vec<Lane>,
+    /// The lane of the last record.
+    lane: usize,
     recall: Recall,
-    epoch: Epoch,
-    /// Records of this life.
-    next: u64,
     /// Records that were handed in since the last answer, those told apart included.
     turn: usize,
     /// Those among them that were accepted as new.
     fresh: usize,
-    /// All of it is safe; the host may not know yet.
-    safe: bool,
     /// Records in the intake's file.
     noted: usize,
-    sectioned: bool,
     /// The file could not be written; told once.
     blind: bool,
     born: Instant,
+    /// When the spool was found to hold records of other lanes.
+    looked: Instant,
 }
 
 impl Session {
@@ -79,36 +67,26 @@ impl Session {
         let number = seat.as_ref().map(|seat| seat.instance.number);
         let outlet = outlet(settings, seat.as_ref().map(|seat| &seat.instance))?;
         outlet.start()?;
-        let epoch = outlet.epoch();
         let noted = left.sections.iter().map(Section::len).sum();
         if noted > 0 {
             log::info!("{noted} records of a transaction that was not finished are brought to redis");
         }
-        let worker = Arc::new(Mutex::new(outlet.worker()));
         Ok(Self {
             name: number.map_or_else(|| "-".to_owned(), |number| number.to_string()),
-            list: settings.list.clone(),
-            ahead: Ahead::with({
-                let worker = Arc::clone(&worker);
-                move |part, interrupted| bring(&mut lock(&worker), part, true, interrupted)
-            }),
-            worker,
+            settings: Arc::clone(settings),
+            lanes: lanes(settings, &outlet),
+            lane: 0,
+            worker: outlet.worker(),
             outlet,
             seat,
             left: left.sections,
-            parts: VecDeque::new(),
-            spare: Vec::new(),
-            current: Section::new(&settings.list, Position::start(epoch)),
             recall: Recall::default(),
-            epoch,
-            next: 0,
             turn: 0,
             fresh: 0,
-            safe: false,
             noted,
-            sectioned: false,
             blind: false,
             born: Instant::now(),
+            looked: Instant::now(),
         })
     }
 
@@ -123,7 +101,7 @@ impl Session {
     }
 
     /// What brings the records to Redis.
-    pub fn outlet(&self) -> &Arc<Outlet> {
+    pub fn outlet(&self) -> &Arc<Fan> {
         &self.outlet
     }
 
@@ -139,21 +117,31 @@ impl Session {
 
     /// Records that are accepted and not known to be safe.
     pub fn held(&self) -> usize {
-        if self.safe {
-            return 0;
-        }
-        let parts = self.parts.iter().filter(|(_, safe)| !safe).map(|(part, _)| part.len()).sum::<usize>();
-        self.left.iter().map(Section::len).sum::<usize>() + parts + self.ahead.records() + self.current.len()
+        self.left.iter().map(Section::len).sum::<usize>() + self.lanes.iter().map(Lane::held).sum::<usize>()
     }
 
     /// True if Redis answers.
     pub fn probe(&mut self, interrupted: &dyn Fn() -> bool) -> bool {
-        lock(&self.worker).probe(interrupted)
+        self.worker.probe(interrupted)
+    }
+
+    /// True if records may be accepted. Not while the spool holds records of another number of lanes, or of other lists: whatever is accepted now
+    /// would overtake them. That is looked at again now and then.
+    pub fn is_clear(&mut self) -> bool {
+        if !self.outlet.is_clear() && self.looked.elapsed() >= LOOK {
+            self.looked = Instant::now();
+            if let Err(error) = self.outlet.start() {
+                log::error!("{error}");
+            }
+            // The epochs are those of the spools from now on.
+            self.lanes = lanes(&self.settings, &self.outlet);
+        }
+        self.outlet.is_clear()
     }
 
     /// True if nothing of it waits in the spool.
     pub fn is_drained(&self) -> bool {
-        lock(&self.worker).is_drained()
+        self.worker.is_drained()
     }
 
     /// Accepts a record: from here on it survives a kill.
@@ -164,54 +152,50 @@ impl Session {
             add(&self.outlet.counters().duplicates_suppressed, 1);
             return;
         }
-        if self.current.is_empty() {
-            self.current.restart(Position { epoch: self.epoch, offset: self.next });
-        }
-        self.current.push(record);
+        self.lane = self.settings.lane_of(record);
+        let at = self.lanes[self.lane].next();
+        self.lanes[self.lane].accept(record);
         self.fresh += 1;
-        self.safe = false;
         fault::pass(Place::BeforeNote);
         if let Some(seat) = &mut self.seat {
-            let written = if std::mem::replace(&mut self.sectioned, true) {
-                Ok(())
-            } else {
-                seat.intake.section(&self.list, Position { epoch: self.epoch, offset: self.next })
+            let lane = &mut self.lanes[self.lane];
+            let section = match lane.noted {
+                Some(section) => Ok(section),
+                None => seat.intake.section(&lane.section.list, at),
             };
-            let written = written.and_then(|()| seat.intake.record(record));
+            let written = section.and_then(|section| {
+                lane.noted = Some(section);
+                seat.intake.record(section, record)
+            });
+            match written {
+                Ok(()) => self.noted += 1,
+                // The positions of a section's records follow each other.
+                Err(_) => lane.noted = None,
+            }
             self.told(written);
         }
         fault::pass(Place::AfterNote);
-        self.next += 1;
-        self.noted += 1;
-        if self.current.len() >= PART_RECORDS {
-            self.begin_early();
-        }
     }
 
-    /// Hands the part that has come together to the thread, if Redis takes pushes and nothing stands before it.
-    fn begin_early(&mut self) {
-        let well = self.left.is_empty()
-            && self.outlet.counters().connected.load(Ordering::Relaxed) == 1
-            && self.parts.iter().all(|(_, safe)| *safe);
-        if !well {
-            return;
-        }
-        let next = self.spare.pop().unwrap_or_else(|| Section::new(&self.list, self.current.at));
-        let part = std::mem::replace(&mut self.current, next);
-        self.current.restart(Position { epoch: self.epoch, offset: self.next });
-        if let Err(part) = self.ahead.hand_over(part) {
-            // One before it was turned away: all of them come back, in order.
-            self.ahead.wait(&|| true, &mut self.parts);
-            self.parts.push_back((part, false));
-        }
-    }
-
-    /// The host was answered that the records are kept.
+    /// The host was answered that the records are kept. While it makes the next one, those that have come together go ahead.
     pub fn deferred(&mut self) {
-        let noted = self.noted;
-        let Some(seat) = &mut self.seat else { return };
-        let written = seat.intake.answered(noted);
-        self.told(written);
+        if let Some(seat) = &mut self.seat {
+            let written = seat.intake.answered(self.noted);
+            self.told(written);
+        }
+        // Behind what an earlier life has left.
+        if self.lanes[self.lane].is_due() && self.left.is_empty() {
+            self.send_ahead(self.lane);
+        }
+    }
+
+    /// Sends what there is of a lane, if Redis takes pushes and nothing has to be waited for.
+    fn send_ahead(&mut self, number: usize) {
+        let lane = &mut self.lanes[number];
+        if !lane.safe && !lane.section.is_empty() {
+            self.worker.send_ahead(number, lane.section.at, &Records { section: &lane.section, main: true }, &|| false);
+        }
+        lane.went_ahead();
     }
 
     /// Tries once to make safe what is held. True if all of it is.
@@ -226,29 +210,25 @@ impl Session {
             self.told(written);
         }
         fault::pass(Place::BeforeSettle);
-        if self.ahead.is_out() {
-            self.ahead.wait(interrupted, &mut self.parts);
-        }
-        let mut worker = lock(&self.worker);
         while let Some(section) = self.left.first() {
-            if !bring(&mut worker, section, section.list == self.list, interrupted) {
+            let (lane, main) = self.settings.home_of(&section.list);
+            if !bring(&mut self.worker, lane, section, main, interrupted) {
                 return false;
             }
             self.left.remove(0);
         }
-        let open = self.parts.iter_mut().filter(|(_, safe)| !safe).map(|(part, safe)| (&*part, Some(safe)));
-        for (section, safe) in open.chain([(&self.current, None)]) {
-            if !bring(&mut worker, section, true, interrupted) {
-                return false;
-            }
-            if let Some(safe) = safe {
-                *safe = true;
-            }
+        if self.lanes.len() > 1 {
+            // All of them work before the first is waited for.
+            (0..self.lanes.len()).for_each(|lane| self.send_ahead(lane));
         }
-        drop(worker);
-        self.safe = true;
-        fault::pass(Place::AfterSettle);
-        true
+        for (number, lane) in self.lanes.iter_mut().enumerate().filter(|(_, lane)| lane.held() > 0) {
+            lane.safe = bring(&mut self.worker, number, &lane.section, true, interrupted);
+        }
+        let safe = self.held() == 0;
+        if safe {
+            fault::pass(Place::AfterSettle);
+        }
+        safe
     }
 
     /// The host was answered that everything is safe, or that it is not.
@@ -262,18 +242,13 @@ impl Session {
                 let written = if seat.intake.is_done() { Ok(()) } else { seat.intake.done() };
                 self.told(written);
                 self.noted = 0;
-                self.sectioned = false;
+                self.lanes.iter_mut().for_each(|lane| lane.noted = None);
             }
-            self.current.restart(Position { epoch: self.epoch, offset: self.next });
-            self.spare.extend(self.parts.drain(..).map(|(part, _)| part));
-            self.spare.truncate(SPARE);
         } else {
             self.recall.turned_away();
-            let sections = self.parts.iter().map(|(part, _)| part).chain([&self.current]);
-            let all: usize = sections.clone().map(Section::len).sum();
-            let fresh = sections.flat_map(|section| section.records(0)).skip(all - self.fresh);
-            self.recall.remember(fresh.map(mark));
+            self.recall.remember(self.lanes.iter().flat_map(Lane::fresh).map(mark));
         }
+        self.lanes.iter_mut().for_each(|lane| lane.answered(safe));
         self.fresh = 0;
         self.turn = 0;
     }
@@ -321,12 +296,11 @@ impl Session {
     }
 }
 
-/// Tries once to make `section` safe. True if it is.
-fn bring(worker: &mut Worker, section: &Section, main: bool, interrupted: &dyn Fn() -> bool) -> bool {
-    worker.commit_at(section.at, &Records { section, main }, interrupted) == Outcome::Done
+fn lanes(settings: &Settings, outlet: &Fan) -> Vec<Lane> {
+    settings.lists.iter().enumerate().map(|(lane, list)| Lane::new(list, outlet.epoch(lane))).collect()
 }
 
-fn lock(worker: &Mutex<Worker>) -> MutexGuard<'_, Worker> {
-    // A commit that ended in a panic is noticed by the worker itself.
-    worker.lock().unwrap_or_else(PoisonError::into_inner)
+/// Tries once to make `section` safe. True if it is.
+fn bring(worker: &mut FanWorker, lane: usize, section: &Section, main: bool, interrupted: &dyn Fn() -> bool) -> bool {
+    worker.commit_at(lane, section.at, &Records { section, main }, interrupted) == Outcome::Done
 }

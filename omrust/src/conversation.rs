@@ -121,6 +121,9 @@ fn open(settings: Settings) -> Result<u64> {
         let _ = mask.thread_set_mask();
     }
     let session = opened.or_else(|error| fail(Fault::System, error.to_string()))?;
+    if let Some(why) = session.outlet().obstacle() {
+        return fail(Fault::System, why);
+    }
     let conversation = Conversation { session, stage: Stage::Idle, record_bytes_max, pid: std::process::id() };
     let id = NEXT.fetch_add(1, Ordering::Relaxed);
     table().get_or_insert_default().insert(id, Arc::new(Mutex::new(conversation)));

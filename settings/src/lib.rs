@@ -9,6 +9,7 @@ pub mod checks;
 pub mod dotted;
 pub mod flags;
 pub mod key;
+pub mod lanes;
 pub mod mask;
 pub mod place;
 pub mod sections;

@@ -359,3 +359,13 @@ fn the_module_fills_three_lanes_without_a_spool() {
 fn the_program_fills_one_lane() {
     through(&OMPROG, 1, true);
 }
+
+#[test]
+fn the_program_fills_three_lanes() {
+    through(&OMPROG, 3, true);
+}
+
+#[test]
+fn the_program_fills_three_lanes_without_a_spool() {
+    through(&OMPROG, 3, false);
+}

@@ -36,6 +36,7 @@ mod prog_action;
 mod prog_conf;
 mod prog_faults;
 mod prog_kills;
+mod prog_lanes;
 mod prog_talk;
 mod reconnects;
 mod records;

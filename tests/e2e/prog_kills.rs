@@ -110,6 +110,13 @@ fn killed_from_outside_under_load() {
     killed_from_outside(Plan { spool: false, ..Plan::default() }).assert_clean(&OMPROG);
 }
 
+/// With three lanes, each on a master of its own.
+#[test]
+fn killed_from_outside_with_lanes() {
+    killed_from_outside(Plan { cluster_lanes: 3, ..Plan::default() }).assert_clean(&OMPROG);
+    killed_from_outside(Plan { cluster_lanes: 3, spool: false, ..Plan::default() }).assert_clean(&OMPROG);
+}
+
 #[test]
 fn killed_from_outside_without_transactions() {
     killed_from_outside(Plan::default()).assert_clean(&OMPROG_SINGLE);

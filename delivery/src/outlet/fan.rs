@@ -124,9 +124,14 @@ impl Fan {
         Ok(())
     }
 
-    /// True if batches may be taken.
-    fn is_clear(&self) -> bool {
+    /// True if batches may be taken. If not, [`start`](Self::start) looks again.
+    pub fn is_clear(&self) -> bool {
         self.clear.load(Relaxed)
+    }
+
+    /// Why batches may not be taken, as it was logged.
+    pub fn obstacle(&self) -> Option<String> {
+        (!self.is_clear()).then(|| lock(&self.said).clone())
     }
 
     /// True if the spool's folder holds nothing of another number of lanes.

@@ -168,24 +168,55 @@ impl Plan {
             }
         }
         let mut begin = 0;
-        for part in self.parts.iter().filter(|part| part.count > 0) {
-            let most = part.count.div_ceil(CHUNKS).max(CHUNK_RECORDS_MIN).min(bounds.records);
-            let end = begin + part.count;
-            let first = part.start.unwrap_or_else(|| numbers(part.count));
-            let (mut at, mut size) = (begin, 0);
-            for place in begin..end {
-                let record = bytes(self.order[place] as usize);
-                let alone = record > RECORD_ALONE_BYTES || size > RECORD_ALONE_BYTES && place == at + 1;
-                if place > at && (place - at >= most || size + record > bounds.bytes || alone) {
-                    self.chunks.push(chunk(part.lane, at..place, first, at - begin));
-                    (at, size) = (place, 0);
-                }
-                size += record;
-                self.bytes += record;
+        for at in 0..self.parts.len() {
+            let part = self.parts[at];
+            if part.count > 0 {
+                let first = part.start.unwrap_or_else(|| numbers(part.count));
+                self.cut_part(part.lane, begin..begin + part.count, first, bounds, &mut bytes);
+                begin += part.count;
             }
-            self.chunks.push(chunk(part.lane, at..end, first, at - begin));
-            begin = end;
         }
+    }
+
+    /// The records `indexes` of the batch, all of `lane`, follow what is in the plan. They have their numbers, from `first` on, and are cut at once.
+    pub fn append(
+        &mut self,
+        lane: usize,
+        indexes: Range<usize>,
+        first: Position,
+        bounds: Bounds,
+        mut bytes: impl FnMut(usize) -> usize,
+    ) {
+        let begin = self.order.len();
+        self.order.extend(indexes.map(|index| index as u32));
+        if begin < self.order.len() {
+            self.cut_part(lane, begin..self.order.len(), first, bounds, &mut bytes);
+        }
+    }
+
+    /// Cuts the records at `places`, which are not none: all of `lane`, with numbers from `first` on.
+    fn cut_part(
+        &mut self,
+        lane: usize,
+        places: Range<usize>,
+        first: Position,
+        bounds: Bounds,
+        bytes: &mut impl FnMut(usize) -> usize,
+    ) {
+        let (begin, end) = (places.start, places.end);
+        let most = places.len().div_ceil(CHUNKS).max(CHUNK_RECORDS_MIN).min(bounds.records);
+        let (mut at, mut size) = (begin, 0);
+        for place in places {
+            let record = bytes(self.order[place] as usize);
+            let alone = record > RECORD_ALONE_BYTES || size > RECORD_ALONE_BYTES && place == at + 1;
+            if place > at && (place - at >= most || size + record > bounds.bytes || alone) {
+                self.chunks.push(chunk(lane, at..place, first, at - begin));
+                (at, size) = (place, 0);
+            }
+            size += record;
+            self.bytes += record;
+        }
+        self.chunks.push(chunk(lane, at..end, first, at - begin));
     }
 
     /// The indexes in the batch of the records at `places`.

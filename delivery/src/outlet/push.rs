@@ -71,8 +71,12 @@ pub(super) struct Sender {
     pub refusal: Option<Trouble>,
     /// Redis closed the connection because a record is too large.
     shut: bool,
-    /// The open chunks were sent, with this outcome, and no answer was read.
+    /// Chunks were sent before the push, with this outcome, and no answer was read.
     launched: Option<Result<(), Trouble>>,
+    /// The chunks of the plan before this one were.
+    packed: usize,
+    /// The wait that makes pushes count was sent behind them.
+    waits: bool,
     /// It drains the spool: a later epoch in a cursor means that an earlier life was here and got further.
     drains: bool,
 }
@@ -172,17 +176,42 @@ impl Sender {
         true
     }
 
-    /// Sends all open chunks to a connection that is there, if nothing has to be known before, and leaves the answers to
-    /// [`push`](Self::push), which has to follow.
-    pub fn launch(&mut self, core: &Core, lanes: &mut Lanes, plan: &Plan, batch: &impl Batch, patience: Patience<'_>) {
-        let open = || plan.chunks.iter().filter(|chunk| chunk.state == State::Open);
+    /// Sends the chunks that are new in the plan to a connection that is there, if nothing has to be known before, and leaves the answers to
+    /// [`push`](Self::push), which has to follow. May be called again when there are more chunks, unless these are `all`. True if they were sent.
+    pub fn launch(
+        &mut self,
+        core: &Core,
+        lanes: &mut Lanes,
+        plan: &Plan,
+        batch: &impl Batch,
+        all: bool,
+        patience: Patience<'_>,
+    ) -> bool {
+        if matches!(self.launched, Some(Err(_))) || !self.may_launch(core, lanes, plan) {
+            return false;
+        }
+        self.launched = Some(self.send(core, lanes, (plan, plan.chunks.len()), batch, all, patience));
+        matches!(self.launched, Some(Ok(())))
+    }
+
+    /// True if what is new in the plan may be sent at once.
+    fn may_launch(&self, core: &Core, lanes: &Lanes, plan: &Plan) -> bool {
+        let mut open = plan.chunks[self.packed..].iter().filter(|chunk| chunk.state == State::Open);
         let known = |chunk: &Chunk| {
             let lane = &lanes[chunk.lane];
             lane.known && lane.names.is_ok() && core.water.lets_go(lane)
         };
-        if !core.is_stopped() && self.port.is_ready(core) && open().all(known) {
-            self.launched = Some(self.send(core, lanes, plan, batch, patience));
-        }
+        !core.is_stopped() && self.port.is_ready(core) && open.all(known)
+    }
+
+    /// True if chunks were sent before the push.
+    pub fn has_launched(&self) -> bool {
+        self.launched.is_some()
+    }
+
+    /// How many pushes are under way.
+    pub fn under_way(&self) -> usize {
+        self.flight.len()
     }
 
     /// Sends all open chunks once, unless that was done, and reads the answers.
@@ -196,15 +225,21 @@ impl Sender {
         patience: Patience<'_>,
     ) -> Result<(), Setback> {
         let sent = match self.launched.take() {
+            // What cannot follow at once is left to the next round.
+            Some(Ok(())) => {
+                let end = if self.may_launch(core, lanes, plan) { plan.chunks.len() } else { self.packed };
+                self.send(core, lanes, (plan, end), batch, true, patience)
+            }
             Some(sent) => sent,
             None => {
                 if !self.ready(core, lanes, plan, again, patience)? {
                     return Ok(());
                 }
-                self.send(core, lanes, plan, batch, patience)
+                self.send(core, lanes, (plan, plan.chunks.len()), batch, true, patience)
             }
         };
         let read = self.read(core, lanes, plan, patience);
+        (self.packed, self.waits) = (0, false);
         self.out.clear();
         self.out.shrink_to(KEPT_BYTES);
         let gone = match (sent, read) {
@@ -267,16 +302,19 @@ impl Sender {
         Ok(true)
     }
 
+    /// Sends the open chunks of the plan from the first that was not packed to `end`; and the wait behind them, if these are `all`.
     fn send(
         &mut self,
         core: &Core,
         lanes: &mut Lanes,
-        plan: &Plan,
+        (plan, end): (&Plan, usize),
         batch: &impl Batch,
+        all: bool,
         patience: Patience<'_>,
     ) -> Result<(), Trouble> {
         let link = self.port.link().ok_or_else(closed)?;
-        for (index, chunk) in plan.chunks.iter().enumerate() {
+        let begin = std::mem::replace(&mut self.packed, end);
+        for (index, chunk) in plan.chunks.iter().enumerate().take(end).skip(begin) {
             if chunk.state != State::Open {
                 continue;
             }
@@ -293,8 +331,9 @@ impl Sender {
                 hand_over(link, &mut self.out, patience)?;
             }
         }
-        if link.waits() && !self.flight.is_empty() {
+        if all && link.waits() && !self.waits && !self.flight.is_empty() {
             link.pack_wait(&mut self.out, patience);
+            self.waits = true;
         }
         hand_over(link, &mut self.out, patience)
     }
@@ -347,6 +386,10 @@ impl Sender {
             }
         }
         if waits {
+            if !self.waits {
+                // The connection broke before it could be sent.
+                return Err(closed());
+            }
             let reply = link.receive_within(patience)?;
             link.confirmed(&reply)?;
             for (index, length, sent) in self.taken.drain(..) {

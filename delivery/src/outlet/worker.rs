@@ -27,7 +27,10 @@ const CALM: Duration = Duration::from_millis(20);
 /// How long a batch waits for the last of the spool to be drained.
 const HANDOVER: Duration = Duration::from_millis(100);
 
+mod ahead;
 mod launch;
+
+use self::ahead::Ahead;
 
 /// One thread of the host that hands in batches. It holds a slot while it lives.
 pub struct Worker {
@@ -48,8 +51,10 @@ pub struct Worker {
     pub(super) largest: usize,
     /// The host was told that there is no place for a batch.
     pub(super) sent_away: bool,
-    /// The pushes of the batch are on their way: see [`launch`](Self::launch).
+    /// Pushes of the batch are on their way: see [`launch`](Self::launch).
     launched: bool,
+    /// The part of the batch that was planned before its commit: see [`send_ahead`](Self::send_ahead).
+    ahead: Option<Ahead>,
     /// The lists because of whose length the last batch was turned away.
     pub(super) held: Vec<Names>,
     /// The last batch was turned away, and Redis did not say since that it would take one.
@@ -74,6 +79,7 @@ impl Worker {
             largest: 0,
             sent_away: false,
             launched: false,
+            ahead: None,
             held: Vec::new(),
             turned_away: false,
             wanted: None,
@@ -142,30 +148,19 @@ impl Worker {
     }
 
     fn attempt_at(&mut self, core: &Core, at: Position, batch: &impl Batch, patience: Patience<'_>) -> Outcome {
-        let Some(slot) = self.slot.as_mut() else { return Outcome::Later };
-        slot.lanes.begin(false);
-        self.plan.clear();
-        core.adopt_epoch(slot);
-        if slot.bare {
+        if !self.launched {
+            self.ahead = None;
+        }
+        if !self.plan_at(core, at, batch) {
             // Its positions mean something with the cursors of the spool only.
             return Outcome::Later;
         }
-        let place = lane(core, slot, batch.target(0)).0;
-        let part = self.plan.part_at(place, at, None);
-        slot.lanes[place].part = part;
-        for index in 0..batch.len() {
-            self.plan.add(index, part);
-        }
-        let bounds = Bounds { records: core.config.chunk_records, bytes: core.config.chunk_bytes };
-        self.plan.cut(bounds, |_| at, |index| batch.record(index).len());
-        let lane = &slot.lanes[place];
-        if lane.known {
-            let have = lane.have(&lane.tip, at.epoch, false);
-            let found: usize = self.plan.chunks.iter_mut().map(|chunk| chunk.skip(have)).sum();
-            add(&core.counters.duplicates_suppressed, found as u64);
-        }
+        self.ahead = None;
         if !self.plan.is_settled() {
-            self.bring(core, core.spool().cloned(), batch, patience);
+            let epoch = self.slot.as_ref().map(|slot| slot.epoch);
+            // One that was opened since the first records were sent is not ours yet.
+            let spool = core.spool().filter(|spool| Some(spool.journal.epoch()) == epoch).cloned();
+            self.bring(core, spool, batch, patience);
         }
         if self.plan.is_settled() {
             return Outcome::Done;
@@ -219,6 +214,7 @@ impl Worker {
             // The last commit ended in a panic.
             self.sender = Sender::default();
             self.launched = false;
+            self.ahead = None;
             slot.lanes.forget_tips();
         }
         let generation = core.generation.load(Relaxed);

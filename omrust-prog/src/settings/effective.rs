@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use delivery::link::Endpoint;
+use delivery::outlet::lane_of;
 use delivery::push::{Mode, Names};
 use delivery::spool::Sync;
 use settings::checks::{Invalid, absolute, invalid, within};
+use settings::lanes::{self, LaneField};
 
 use crate::protocol::Marks;
 
@@ -14,6 +16,9 @@ use super::file::{Confirm, File, OnRefused, SyncWhen};
 
 /// The folder of the instances if none is named: memory, which survives kill -9, not a reboot.
 pub const RUNTIME: &str = "/run/omrust-prog";
+
+/// The spool of a lane has so many bytes or more.
+const SPOOL_MIN: u64 = 4 << 20;
 
 /// The spool of one instance.
 #[derive(Debug, Clone)]
@@ -31,8 +36,12 @@ pub struct Settings {
     pub file: File,
     /// Redis without the login.
     pub endpoint: Endpoint,
-    /// The list.
-    pub list: String,
+    /// The name of the list, as written.
+    pub key: String,
+    /// The list of each lane; one lane is the key itself.
+    pub lists: Vec<String>,
+    /// What tells the streams of several lanes apart.
+    pub lane_field: Option<LaneField>,
     /// A list, or a stream of Redis'.
     pub mode: Mode,
     /// The name before the instance's number.
@@ -81,12 +90,16 @@ impl Settings {
             }
             named => named.to_owned(),
         };
-        // The longest that an instance makes of it.
-        if let Err(why) = Names::new(&file.queue.key, &format!("{producer}:65535:65535")) {
-            let key = if why.starts_with("a producer") { "queue.producer" } else { "queue.key" };
-            return invalid(key, why);
+        let endpoint = settings::place::endpoint(&file.redis)?;
+        // The name without a number is looked at first, so that what is said is about what was written.
+        names(&file.queue.key, &producer)?;
+        let lists = lanes::lists(&endpoint, &file.queue.key, file.queue.lanes)?;
+        lists.iter().try_for_each(|list| names(list, &producer))?;
+        let maxsize = within("spool.maxsize", file.spool.maxsize.0, SPOOL_MIN, 1 << 50)?;
+        if spool_directory.is_some() && maxsize / (lists.len() as u64) < SPOOL_MIN {
+            let why = format!("{} is not enough for {} lanes; 4m for each", file.spool.maxsize, lists.len());
+            return invalid("spool.maxsize", why);
         }
-        let maxsize = within("spool.maxsize", file.spool.maxsize.0, 4 << 20, 1 << 50)?;
         let interval =
             Duration::from_millis(within("spool.sync-interval-ms", file.spool.sync_interval_ms, 10, 60_000)?);
         let sync = match file.spool.sync {
@@ -99,13 +112,12 @@ impl Settings {
         let close = within("prog.close-timeout-ms", file.prog.close_timeout_ms, 100, 3_600_000)?;
         let patience = within("prog.patience-seconds", file.prog.patience_seconds, 0, 86_400)?;
         let record_max = within("prog.record-max", file.prog.record_max.0, 1 << 10, 64 << 20)?;
-        if file.redis.shard {
-            return invalid("redis.shard", "is not for omrust-prog, which has one lane in this version");
-        }
         let letters = absolute("dead-letter.directory", &file.dead_letter.directory)?;
         Ok(Self {
-            endpoint: settings::place::endpoint(&file.redis)?,
-            list: file.queue.key.clone(),
+            endpoint,
+            key: file.queue.key.clone(),
+            lane_field: lanes::field(lists.len(), &file.queue.lane_field)?,
+            lists,
             mode: settings::stream::mode(file.queue.mode, file.queue.push, &file.stream, file.queue.max_length)?,
             producer,
             park_refused: file.queue.on_refused == OnRefused::DeadLetter,
@@ -127,6 +139,30 @@ impl Settings {
         })
     }
 
+    /// The lane of a record. One that lacks the word or the field is of the stream without a name.
+    pub fn lane_of(&self, record: &[u8]) -> usize {
+        self.lane_field.map_or(0, |field| lane_of(field.of(record), self.lists.len() as u32) as usize)
+    }
+
+    /// Which lane brings records away that an earlier life accepted for `list`, and whether that is the lane's own list. With other lanes than
+    /// now the list may be none of ours; its number tells which server has it.
+    pub fn home_of(&self, list: &str) -> (usize, bool) {
+        if let Some(lane) = self.lists.iter().position(|own| own == list) {
+            return (lane, true);
+        }
+        let number =
+            list.strip_prefix(self.key.as_str()).and_then(|rest| rest.strip_prefix(':')?.parse::<usize>().ok());
+        (number.map_or(0, |number| number % self.endpoint.servers()), false)
+    }
+
+    /// The lists for a line of the log.
+    pub fn told_lists(&self) -> String {
+        match &self.lists[..] {
+            [list] => format!("list {list:?}"),
+            lists => format!("{} lanes in the lists {}", lists.len(), lists.join(", ")),
+        }
+    }
+
     /// The endpoint with user and password, the password read now. The error says which file.
     pub fn login(&self) -> Result<Endpoint, String> {
         settings::place::login(&self.file.redis, &self.endpoint)
@@ -138,6 +174,12 @@ impl Settings {
         settings::mask::mask(&mut file.redis);
         toml::to_string(&file).unwrap_or_else(|error| format!("# {error}\n"))
     }
+}
+
+fn names(list: &str, producer: &str) -> Result<(), Invalid> {
+    // The longest that an instance makes of it.
+    let Err(why) = Names::new(list, &format!("{producer}:65535:65535")) else { return Ok(()) };
+    invalid(if why.starts_with("a producer") { "queue.producer" } else { "queue.key" }, why)
 }
 
 fn marks(file: &File) -> Result<Option<Marks>, Invalid> {

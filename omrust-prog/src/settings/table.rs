@@ -36,6 +36,20 @@ pub const KEYS: &[Key] = &[
         "right: RPUSH, for workers that use LPOP. left: LPUSH, for workers that use RPOP. A stream has no left end.",
     ),
     key(
+        "queue.lanes",
+        "1 to 64",
+        false,
+        "Lists that the records are spread over, queue.key:0 and so on: one after the other within a stream, side by side between them. Each has a connection and a part of the spool of its \
+         own. 1: all go to queue.key. It can be changed while nothing waits in the spools, see docs/DELIVERY.md.",
+    ),
+    key(
+        "queue.lane-field",
+        "word:N or field:N, N from 1 to 64",
+        false,
+        "With several lanes: what tells the streams apart. word:N is the N-th word of the record, field:N what stands in front of its N-th |. Records in which it is equal stay in \
+         order. The template of the action has to bring it.",
+    ),
+    key(
         "queue.producer",
         "up to 500 bytes",
         false,
@@ -67,9 +81,9 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "spool.maxsize",
-        "size, 4m or more",
+        "size, 4m or more for each lane",
         false,
-        "Bytes of the spool of one instance, at most. When it is full, rsyslog waits; nothing is dropped.",
+        "Bytes of the spool of one instance, at most; with several lanes each has its part, at least 4m. When it is full, rsyslog waits; nothing is dropped.",
     ),
     key(
         "spool.delay-ms",

@@ -72,6 +72,9 @@ fn action(place: &Place, mode: &str) -> String {
             "timeout" => writeln!(redis, "timeout-ms = {value}"),
             "cluster" => writeln!(redis, "cluster = true"),
             "ack" => writeln!(redis, "ack = \"{value}\""),
+            "lanes" => writeln!(queue, "lanes = {value}"),
+            // The run, with the template of the tests.
+            "lane.template" => writeln!(queue, "lane-field = \"word:4\""),
             "connecttimeout" => writeln!(redis, "connect-timeout-ms = {value}"),
             "maxlength" => writeln!(queue, "max-length = {value}"),
             "tls" => writeln!(redis, "tls.enabled = {}", value == "on"),
@@ -145,17 +148,27 @@ pub struct Talk {
 impl Talk {
     /// Starts it with these settings and nothing of the environment's.
     pub fn start(scene: &Scene, toml: &str, words: &[&str]) -> Self {
-        Self::start_as(binary(), scene, toml, words)
+        Self::start_in(binary(), scene, toml, words, &[])
     }
 
     /// The same by another name, which leads to it.
     pub fn start_as(program: &Path, scene: &Scene, toml: &str, words: &[&str]) -> Self {
+        Self::start_in(program, scene, toml, words, &[])
+    }
+
+    /// The same with variables.
+    pub fn start_in(program: &Path, scene: &Scene, toml: &str, words: &[&str], variables: &[(&str, &str)]) -> Self {
         let config = scene.write(&format!("{}.toml", fastrand::u64(..)), toml);
         let log = scene.log_path("omrust-prog");
         scene.watch_log(log.clone());
         let stderr = fs::OpenOptions::new().create(true).append(true).open(&log).expect("cannot open a log");
         let mut command = Command::new(program);
-        command.arg("--config").arg(config).args(words).env_remove("CREDENTIALS_DIRECTORY");
+        command
+            .arg("--config")
+            .arg(config)
+            .args(words)
+            .env_remove("CREDENTIALS_DIRECTORY")
+            .envs(variables.iter().copied());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr);
         let mut child = start(&mut command).expect("cannot start omrust-prog");
         let (input, output) = (child.stdin.take(), BufReader::new(child.stdout.take().expect("a pipe")));
@@ -222,6 +235,20 @@ impl Talk {
         self.put(line.as_bytes());
         self.put(b"\n");
         self.answer()
+    }
+
+    /// Writes a line and gives the answer; `None` if it ends instead.
+    pub fn try_ask(&mut self, line: &str) -> Option<String> {
+        let input = self.input.as_mut().expect("it is open");
+        input.write_all(line.as_bytes()).and_then(|()| input.write_all(b"\n")).ok()?;
+        self.try_answer()
+    }
+
+    /// The next answer; `None` if it ends instead.
+    pub fn try_answer(&mut self) -> Option<String> {
+        let mut answer = String::new();
+        self.output.read_line(&mut answer).ok()?;
+        answer.ends_with('\n').then(|| answer.trim_start_matches('.').trim_end().to_owned())
     }
 
     /// A transaction of these records; gives the answer to its commit.

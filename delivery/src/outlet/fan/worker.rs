@@ -144,6 +144,18 @@ impl FanWorker {
         self.workers[lane].commit_at(at, batch, interrupted)
     }
 
+    /// Sends the first records of a batch of one lane, and waits for nothing. See [`Worker::send_ahead`].
+    pub fn send_ahead(
+        &mut self,
+        lane: usize,
+        at: Position,
+        batch: &impl Batch,
+        interrupted: &dyn Fn() -> bool,
+    ) -> bool {
+        let lane = lane.min(self.workers.len() - 1);
+        self.fan.is_clear() && self.workers[lane].send_ahead(at, batch, interrupted)
+    }
+
     /// What is in the spools from earlier lives is this worker's.
     pub fn take_over(&mut self) {
         self.workers.iter_mut().for_each(Worker::take_over);

@@ -25,13 +25,13 @@ impl Worker {
             return false;
         }
         if let Some(slot) = self.slot.as_mut() {
-            self.sender.launch(&core, &mut slot.lanes, &self.plan, batch, patience);
+            self.sender.launch(&core, &mut slot.lanes, &self.plan, batch, true, patience);
             self.launched = true;
         }
         true
     }
 
-    fn may_launch(&self, patience: Patience<'_>) -> bool {
+    pub(super) fn may_launch(&self, patience: Patience<'_>) -> bool {
         let Some(slot) = self.slot.as_ref() else { return false };
         let situation = |away| Situation {
             away,
