@@ -88,7 +88,9 @@ impl Drainer {
                 Some(RETRY)
             }
         };
-        self.back = load;
+        if self.held.lacks_from().is_some() {
+            self.back = load;
+        }
         wait
     }
 
