@@ -95,11 +95,11 @@ impl Held {
     /// The lanes whose heads are to be tried now. `is_due` tells it of a list that is too long.
     pub fn due(&self, now: Instant, is_due: impl Fn(&str) -> bool) -> Vec<Box<str>> {
         let refused = self.due.is_none_or(|due| now >= due);
-        let due = |(key, head): &(&Box<str>, &Head)| match head.why {
+        let due = |key: &str, why| match why {
             Why::Refused => refused,
             Why::Long => is_due(list_of(key)),
         };
-        self.heads.iter().filter(due).map(|(key, _)| key.clone()).collect()
+        self.heads.iter().filter(|(key, head)| due(key, head.why)).map(|(key, _)| key.clone()).collect()
     }
 
     /// How long it is until one of them is; `wait` tells it of a list that is too long.
