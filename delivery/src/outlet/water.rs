@@ -216,7 +216,8 @@ impl Sender {
         let due: Vec<&Names> = lists.iter().filter(|names| core.water.take_turn(&names.list, now)).collect();
         if let Some(first) = due.first() {
             let link = self.port.open_for(core, first, patience)?;
-            match ask::lengths(core.config.mode.length_command(), link, &mut Vec::new(), due.iter().copied(), patience) {
+            match ask::lengths(core.config.mode.length_command(), link, &mut Vec::new(), due.iter().copied(), patience)
+            {
                 Ok(found) => {
                     due.iter().zip(found).for_each(|(names, length)| core.water.asked(core, &names.list, length));
                 }
