@@ -9,7 +9,7 @@
 
 use std::ops::Range;
 
-use memchr::{memchr, memchr_iter};
+use memchr::memchr;
 
 use crate::settings::effective::FrameSettings;
 use crate::settings::file::{Format, Resync};
@@ -122,7 +122,32 @@ impl Framer {
 
 /// `~`, and three `|` somewhere behind it.
 fn has_frame(line: &[u8]) -> bool {
-    line.first() == Some(&b'~') && memchr_iter(b'|', line).nth(2).is_some()
+    line.first() == Some(&b'~') && third_bar(line).is_some()
+}
+
+/// Where the third `|` is. It is near in most lines, and every lane asks for it: three searches would cost more than the lines' ends.
+pub fn third_bar(line: &[u8]) -> Option<usize> {
+    const LOW: u64 = u64::from_le_bytes([0x7f; 8]);
+    const BARS: u64 = u64::from_le_bytes([b'|'; 8]);
+    let mut left = 3;
+    let mut bar = |at: usize| {
+        left -= 1;
+        (left == 0).then_some(at)
+    };
+    let (words, rest) = line.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let other = u64::from_le_bytes(*word) ^ BARS;
+        // The highest bit of each byte that is a bar, and no other: no carry leaves a byte.
+        let mut bars = !(((other & LOW) + LOW) | other | LOW);
+        while bars != 0 {
+            if let Some(at) = bar(8 * index + bars.trailing_zeros() as usize / 8) {
+                return Some(at);
+            }
+            bars &= bars - 1;
+        }
+    }
+    let from = line.len() - rest.len();
+    rest.iter().enumerate().filter(|(_, byte)| **byte == b'|').find_map(|(at, _)| bar(from + at))
 }
 
 /// Where the last header begins that is not the line's own.
@@ -282,6 +307,16 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_third_bar_is_found_wherever_it_is(
+            line in prop::collection::vec(prop::sample::select(vec![b'|', b'|', b'x', 0x7d, 0x7b, 0xfc, 0, 0xff]), 0..60),
+        ) {
+            let bars = line.iter().enumerate().filter(|(_, byte)| **byte == b'|').map(|(at, _)| at);
+            prop_assert_eq!(third_bar(&line), bars.clone().nth(2));
+            let sparse: Vec<u8> = line.iter().flat_map(|byte| [b'~', *byte, 0x80, b' ', b'y']).collect();
+            prop_assert_eq!(third_bar(&sparse), bars.map(|at| 5 * at + 1).nth(2));
+        }
+
         #[test]
         fn the_pieces_do_not_depend_on_how_the_bytes_arrive(
             lines in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..20), chunk in 1usize..64,

@@ -6,8 +6,9 @@
 use std::fmt;
 
 use delivery::outlet::lane_of;
-use memchr::{memchr_iter, memchr2};
+use memchr::memchr2;
 
+use crate::frame::third_bar;
 use crate::settings::effective::FrameSettings;
 use crate::settings::file::{Format, Resync};
 
@@ -93,7 +94,7 @@ impl Splitter {
 
 /// What stands behind the third `|`.
 fn message(record: &[u8]) -> &[u8] {
-    memchr_iter(b'|', record).nth(2).map_or(&[], |at| &record[at + 1..])
+    third_bar(record).map_or(&[], |at| &record[at + 1..])
 }
 
 /// The word at `place`, from 1; empty if there are not so many.

@@ -62,6 +62,7 @@ pub(crate) fn outlet(settings: &Arc<Settings>, instance: Option<&Instance>) -> R
             None => format!("{}:{}", settings.producer, std::process::id()),
         },
         list: settings.lists[0].clone(),
+        one_list: true,
         mode: settings.mode.clone(),
         timeout: settings.endpoint.timeout,
         delay: settings.delay,

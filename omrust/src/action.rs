@@ -32,6 +32,7 @@ impl Action {
         let config = OutletConfig {
             name: settings.name.clone(),
             producer: settings.producer.clone(),
+            one_list: matches!(route, Route::One),
             list,
             lanes: settings.lanes,
             mode: settings.mode.clone(),

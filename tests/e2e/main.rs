@@ -25,6 +25,7 @@ mod native_drainer;
 mod native_faults;
 mod native_full;
 mod native_life;
+mod native_long;
 mod native_parameters;
 mod native_states;
 mod native_stats;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use delivery::fault::Place;
 use e2e::child::{PATIENCE, Scene, until};
+use e2e::consumer::{Consumer, taken_from};
 use e2e::outlet::Host;
 use e2e::proxy::{Mode, Proxy};
 use e2e::redis::Redis;
@@ -239,6 +240,52 @@ fn killed_while_a_list_is_held() {
         }
     }
     arena.judge(1_000);
+}
+
+/// Three lists with a high water. One is hardly taken from, one seldom, one always; what is longer than it may be holds only itself.
+#[test]
+fn killed_while_lists_are_too_long() {
+    const MARK: usize = 300;
+    let places = [
+        Place::PushBeforeSend,
+        Place::PushMidSend,
+        Place::PushAfterSend,
+        Place::PushAfterReply,
+        Place::OutletBeforeRelease,
+        Place::OutletAfterRelease,
+    ];
+    let scene = Scene::new();
+    let mut arena = arena(&scene, true, 2, "1,20,300", 3);
+    arena.host = arena.host.with("--max-length", &MARK.to_string());
+    let slow = [("list0", 5), ("list1", 100), ("list2", 1_000)];
+    let consumer = Consumer::of_each(&arena.redis, &slow, Duration::from_millis(20));
+    let taken = |arena: &Arena, list: &str| arena.redis.llen(&taken_from(list));
+    for round in 0..rounds(16) {
+        let fault = (round % 2 == 0).then(|| (places[round / 2 % places.len()].name(), fastrand::u64(1..=60)));
+        let (before, flowing) = (arena.host.furthest(), taken(&arena, "list2"));
+        let mut host = arena.host.start(fault, None);
+        until("the list that is taken from to go on", PATIENCE, || {
+            let goes_on = arena.host.furthest() > before && taken(&arena, "list2") > flowing + 100;
+            (goes_on || host.ended().is_some()).then_some(())
+        });
+        if fastrand::bool() {
+            misfortune(&mut arena.redis, &arena.proxy);
+        }
+        thread::sleep(milliseconds(0..500));
+        host.kill9();
+    }
+    let longest = consumer.stop();
+    // A batch of each worker, a window of the drainer's, and what each life had under way.
+    assert!(longest >= MARK && longest < MARK + 1024 + 2 * 300 + rounds(16) * 300, "{longest}");
+    let quick = Consumer::of_each(&arena.redis, &slow.map(|(list, _)| (list, 1_000)), Duration::from_millis(5));
+    arena.proxy.set(Mode::Pass);
+    arena.proxy.release();
+    let goal = arena.host.furthest() + 1;
+    let status = arena.host.start(None, Some(goal)).wait(PATIENCE);
+    assert!(status.success(), "the last life: {status}");
+    quick.stop();
+    let all = |list: &str| [arena.redis.list(&taken_from(list)), arena.redis.list(list)].concat();
+    arena.host.judge(all).assert_clean(1_000);
 }
 
 #[test]

@@ -10,6 +10,11 @@ use crate::redis::Redis;
 /// Where it puts what it has taken.
 pub const TAKEN: &str = "taken";
 
+/// Where it puts what it has taken out of one of several lists.
+pub fn taken_from(key: &str) -> String {
+    format!("{TAKEN}:{key}")
+}
+
 /// A worker that is slower than the records come. It sees how long the list gets.
 #[derive(Debug)]
 pub struct Consumer {
@@ -21,8 +26,18 @@ pub struct Consumer {
 impl Consumer {
     /// Moves up to `count` records at a time into the list [`TAKEN`], in order. A redis that is away is asked again.
     pub fn start(redis: &Redis, key: &str, count: usize, pause: Duration) -> Self {
+        Self::moving(redis, vec![(key.to_owned(), TAKEN.to_owned(), count)], pause)
+    }
+
+    /// The same for several lists, each with how many records are taken of it at a time, into a list of [its own](taken_from).
+    pub fn of_each(redis: &Redis, keys: &[(&str, usize)], pause: Duration) -> Self {
+        let moves = keys.iter().map(|(key, count)| ((*key).to_owned(), taken_from(key), *count));
+        Self::moving(redis, moves.collect(), pause)
+    }
+
+    fn moving(redis: &Redis, lists: Vec<(String, String, usize)>, pause: Duration) -> Self {
         let (stop, longest) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
-        let (socket, key) = (redis.socket().to_path_buf(), key.to_owned());
+        let socket = redis.socket().to_path_buf();
         let thread = std::thread::spawn({
             let (stop, longest) = (Arc::clone(&stop), Arc::clone(&longest));
             move || {
@@ -33,11 +48,13 @@ impl Consumer {
                         connection = client.get_connection().ok();
                     }
                     if let Some(open) = &mut connection {
-                        let length = redis::cmd("LLEN").arg(&key).query::<usize>(open);
-                        longest.fetch_max(length.unwrap_or(0), Ordering::Relaxed);
                         let mut moves = redis::pipe();
-                        for _ in 0..count {
-                            moves.cmd("LMOVE").arg(&key).arg(TAKEN).arg("LEFT").arg("RIGHT").ignore();
+                        for (key, target, count) in &lists {
+                            let length = redis::cmd("LLEN").arg(key).query::<usize>(open);
+                            longest.fetch_max(length.unwrap_or(0), Ordering::Relaxed);
+                            for _ in 0..*count {
+                                moves.cmd("LMOVE").arg(key).arg(target).arg("LEFT").arg("RIGHT").ignore();
+                            }
                         }
                         if moves.query::<()>(open).is_err() {
                             connection = None;

@@ -81,12 +81,32 @@ impl Reader {
             state.trail.clear();
             (state.from, state.released)
         };
-        (self.number, self.at) = from;
-        self.open = None;
-        self.buffer.clear();
-        self.base = 0;
-        self.expected = released;
-        self.skip_below = self.skip_below.max(released.lsn);
+        self.go(from, released);
+    }
+
+    /// Goes on with the first frame behind `last` that was given out and is not released, or that was not given out yet. What comes again
+    /// is given out once: it need not be released twice.
+    pub fn seek(&mut self, last: Lsn) {
+        let (from, count) = {
+            let state = locked(&self.journal.state);
+            let before = state.trail.partition_point(|(count, _)| count.lsn <= last.0 + 1);
+            let place = before.checked_sub(1).and_then(|at| state.trail.get(at));
+            place.map_or((state.from, state.released), |(count, place)| (*place, *count))
+        };
+        self.go(from, count);
+    }
+
+    /// Goes on at a place, where counting stands at `count`.
+    fn go(&mut self, (number, at): (u64, u64), count: Count) {
+        // Within a file what was loaded is of use, if it reaches there.
+        if self.number != number {
+            self.open = None;
+            self.buffer.clear();
+            self.base = 0;
+        }
+        (self.number, self.at) = (number, at);
+        self.expected = count;
+        self.skip_below = self.skip_below.max(locked(&self.journal.state).released.lsn);
     }
 
     /// The journal that it reads.
@@ -130,8 +150,12 @@ impl Reader {
                     if header.count.lsn < self.skip_below {
                         continue;
                     }
-                    let place = (header.after(), (self.number, self.at));
-                    locked(&self.journal.state).trail.push_back(place);
+                    let after = header.after();
+                    let trail = &mut locked(&self.journal.state).trail;
+                    // It may have been given out before.
+                    if trail.back().is_none_or(|(last, _)| last.lsn < after.lsn) {
+                        trail.push_back((after, (self.number, self.at)));
+                    }
                     return Ok(Some(Frame {
                         lsn: Lsn(header.count.lsn),
                         records: header.records,

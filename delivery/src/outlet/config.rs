@@ -27,6 +27,8 @@ pub struct OutletConfig {
     pub list: String,
     /// How many lanes the list has; more than one are `list:0`, `list:1`, ...
     pub lanes: u32,
+    /// No record names another list than `list`, and it has one lane: when it is held nobody waits behind it.
+    pub one_list: bool,
     /// What the lists are: lists, or streams of Redis'.
     pub mode: Mode,
     /// How long Redis may take for a batch when there is no spool.
@@ -54,6 +56,7 @@ impl Default for OutletConfig {
             producer: String::new(),
             list: String::new(),
             lanes: 1,
+            one_list: false,
             mode: Mode::default(),
             timeout: Duration::from_secs(5),
             delay: Duration::from_millis(500),

@@ -83,6 +83,7 @@ impl Fan {
             let config = OutletConfig {
                 name: format!("{}, lane {lane}", config.name),
                 list: list.clone(),
+                one_list: true,
                 dead_letters: dead_letters.or_else(|| Some(config.journal.as_ref()?.directory.clone())),
                 journal,
                 ..config.clone()

@@ -43,6 +43,8 @@
 //!   pushes need an empty journal, and as long as a slot is in doubt nothing of it is appended.
 //! * What a push did is told by its answer or by the cursor, never guessed.
 
+mod ask;
+mod calm;
 mod chance;
 mod config;
 mod core;

@@ -163,33 +163,3 @@ impl Port {
         (0..push::rehearsal_replies(mode)).map(|_| link.receive_within(patience)).collect()
     }
 }
-
-/// Reads the cursors of all `names`; empty ones are missing.
-pub(super) fn cursors<'a>(
-    link: &mut Link,
-    out: &mut Vec<u8>,
-    names: impl Iterator<Item = &'a Names>,
-    patience: Patience<'_>,
-) -> Result<Vec<Vec<u8>>, Trouble> {
-    out.clear();
-    let mut count = 0;
-    for names in names {
-        push::command(out, &["GET", &names.cursor]);
-        count += 1;
-    }
-    link.send_within(out, patience)?;
-    out.clear();
-    let mut found = Vec::with_capacity(count);
-    let mut failed = None;
-    for _ in 0..count {
-        match link.receive_within(patience)? {
-            Reply::Bytes(value) => found.push(value),
-            Reply::Nil => found.push(Vec::new()),
-            // A cursor of another type, or that may not be read: as good as any that cannot be told. The push will say so.
-            Reply::Error { code, .. } if code == "WRONGTYPE" || code == "NOPERM" => found.push(Vec::new()),
-            Reply::Error { code, text } => failed = Some(Trouble::Answered { code, text, connecting: true }),
-            other => failed = Some(Trouble::Confused { text: format!("a cursor: {other:?}") }),
-        }
-    }
-    failed.map_or(Ok(found), Err)
-}

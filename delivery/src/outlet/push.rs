@@ -8,9 +8,10 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use super::Batch;
+use super::ask::cursors;
 use super::core::Core;
 use super::plan::{Chunk, Plan, State};
-use super::port::{Closed, Port, cursors};
+use super::port::{Closed, Port};
 use super::slot::{Lane, Lanes, Slot};
 use super::water;
 use crate::counters::{add, set};

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant};
 
+use super::ask;
 use super::core::{Core, lock};
 use super::plan::{Plan, State};
 use super::push::{Sender, Setback};
@@ -15,7 +16,7 @@ use crate::counters::set;
 use crate::error::Trouble;
 use crate::high_water::{FIRST, HighWater, Marks, Say};
 use crate::link::Link;
-use crate::push::{self, Names};
+use crate::push::Names;
 use crate::wire::Patience;
 
 /// While there is a limit the drainer brings so many records at once, or one frame: the list may become longer than the mark by these.
@@ -79,6 +80,12 @@ impl Water {
             self.memory.store(out, Relaxed);
             self.show(share);
         }
+    }
+
+    /// How long it is until somebody may ask for the length of `list`; zero if it is not held.
+    pub fn wait(&self, list: &str, now: Instant) -> Duration {
+        let lists = lock(&self.lists);
+        lists.get(list).filter(|(water, _)| water.is_held()).map_or(Duration::ZERO, |(water, _)| water.wait(now))
     }
 
     /// How long the plan has to wait, if there is nothing else that it waits for.
@@ -185,7 +192,7 @@ pub(super) fn hold_back(
     let due: Vec<usize> = places.iter().copied().filter(is_due).collect();
     if !due.is_empty() {
         let names = due.iter().filter_map(|place| lanes[*place].names.as_ref().ok());
-        let found = lengths(core, link, out, names, patience)?;
+        let found = ask::lengths(core.config.mode.length_command(), link, out, names, patience)?;
         for (place, length) in due.into_iter().zip(found) {
             lanes[place].measured = true;
             water.asked(core, &lanes[place].list, length);
@@ -202,33 +209,6 @@ pub(super) fn hold_back(
     Ok(())
 }
 
-/// Asks for the lengths of all lists.
-fn lengths<'a>(
-    core: &Core,
-    link: &mut Link,
-    out: &mut Vec<u8>,
-    names: impl Iterator<Item = &'a Names>,
-    patience: Patience<'_>,
-) -> Result<Vec<u64>, Trouble> {
-    out.clear();
-    let mut count = 0;
-    for names in names {
-        push::command(out, &[core.config.mode.length_command(), &names.list]);
-        count += 1;
-    }
-    link.send_within(out, patience)?;
-    out.clear();
-    let mut found = Vec::with_capacity(count);
-    let mut failed = None;
-    for _ in 0..count {
-        match push::length(&link.receive_within(patience)?) {
-            Ok(length) => found.push(length),
-            Err(trouble) => failed = Some(trouble),
-        }
-    }
-    failed.map_or(Ok(found), Err)
-}
-
 impl Sender {
     /// For a worker that was turned away because of `lists`: true if one of them is no longer held. Asks if it is time to.
     pub fn is_let_go(&mut self, core: &Core, lists: &[Names], patience: Patience<'_>) -> Result<bool, Setback> {
@@ -236,7 +216,8 @@ impl Sender {
         let due: Vec<&Names> = lists.iter().filter(|names| core.water.take_turn(&names.list, now)).collect();
         if let Some(first) = due.first() {
             let link = self.port.open_for(core, first, patience)?;
-            match lengths(core, link, &mut Vec::new(), due.iter().copied(), patience) {
+            match ask::lengths(core.config.mode.length_command(), link, &mut Vec::new(), due.iter().copied(), patience)
+            {
                 Ok(found) => {
                     due.iter().zip(found).for_each(|(names, length)| core.water.asked(core, &names.list, length));
                 }

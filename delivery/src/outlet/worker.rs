@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use super::calm::Calm;
 use super::chance::Refusal;
 use super::core::Core;
 use super::memory::{Entry, Fate, Match, hash};
@@ -22,8 +23,6 @@ use crate::position::Position;
 use crate::push::Names;
 use crate::wire::Patience;
 
-/// Two refusals follow each other no faster than this: old hosts ask again at once.
-const CALM: Duration = Duration::from_millis(20);
 /// How long a batch waits for the last of the spool to be drained.
 const HANDOVER: Duration = Duration::from_millis(100);
 
@@ -42,7 +41,7 @@ pub struct Worker {
     entries: Vec<Entry>,
     generation: u64,
     /// When a batch was last turned away.
-    later: Option<Instant>,
+    later: Calm,
     /// When waiting for the spool to be drained was in vain.
     vain: Option<Instant>,
     /// What the spool has refused; without one, what Redis has refused and is held.
@@ -73,7 +72,7 @@ impl Worker {
             sender: Sender::default(),
             plan: Plan::default(),
             entries: Vec::new(),
-            later: None,
+            later: Calm::default(),
             vain: None,
             refusal: Refusal::default(),
             largest: 0,
@@ -113,7 +112,7 @@ impl Worker {
         }
         match outcome {
             Some(Outcome::Later) => {
-                self.calm();
+                self.later.turn_away();
                 Outcome::Later
             }
             Some(outcome) => outcome,
@@ -142,7 +141,7 @@ impl Worker {
             slot.open = false;
         }
         if outcome == Outcome::Later {
-            self.calm();
+            self.later.turn_away();
         }
         outcome
     }
@@ -458,14 +457,6 @@ impl Worker {
             }
         }
         slot.memory.put_back(self.entries.drain(..));
-    }
-
-    /// Hosts that ask again at once must not fill a processor.
-    fn calm(&mut self) {
-        if self.later.is_some_and(|last| last.elapsed() < CALM) {
-            std::thread::sleep(CALM);
-        }
-        self.later = Some(Instant::now());
     }
 }
 

@@ -121,6 +121,129 @@ fn with_a_spool_nobody_waits_for_a_list_that_is_held() {
     assert_numbers(&server, "main", taken..next);
 }
 
+/// Moves the first `count` elements to the list `taken`, as a worker does that takes from the left.
+fn take_first(server: &Server, key: &str, count: usize) {
+    let mut link = server.link();
+    for _ in 0..count {
+        command(&mut link, &[b"LMOVE", key.as_bytes(), b"taken", b"LEFT", b"RIGHT"]);
+    }
+}
+
+#[test]
+fn with_a_spool_other_lists_flow_past_one_that_is_too_long() {
+    let server = Server::start(&[]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let outlet = outlet(&server, spooled(folder.path(), 100));
+    let mut workers = [outlet.worker(), outlet.worker()];
+    // The limit is for each list: those that flow have to be taken from, too.
+    let (lists, mut next) = (["long", "a", "b"], 0);
+    let flowing = |server: &Server| {
+        for key in ["a", "b"] {
+            let mut link = server.link();
+            for element in crate::server::list(&mut link, key) {
+                command(&mut link, &[b"LREM", key.as_bytes(), b"1", &element]);
+                command(&mut link, &[b"RPUSH", format!("had:{key}").as_bytes(), &element]);
+            }
+        }
+    };
+    let has = |server: &Server, count: usize| length(server, "had:a") + length(server, "had:b") == 2 * count as i64;
+    for round in 1..=20 {
+        // The second worker fills the list that is too long as well.
+        for (at, worker) in workers.iter_mut().enumerate() {
+            let range = if at == 0 { next..next + 60 } else { 1_000_000 + next..1_000_000 + next + 60 };
+            let names = if at == 0 { lists.as_slice() } else { &["long"] };
+            assert_eq!(commit(worker, &Records::dealt(names, range)), Outcome::Done);
+        }
+        next += 60;
+        until("the other lists to have it", || {
+            flowing(&server);
+            has(&server, round * 20).then_some(())
+        });
+    }
+    assert!(length(&server, "long") < 100 + 2 * 60, "{}", length(&server, "long"));
+    assert!(outlet.health().connected && outlet.health().spooling);
+    assert_eq!(get(&outlet.counters().held_back), 1);
+    let wanted = next / 3 + next;
+    until("everything to be taken", || {
+        take_first(&server, "long", 200);
+        (length(&server, "taken") == wanted as i64).then_some(())
+    });
+    until("the spool to be empty", || (outlet.waiting() == Some(0)).then_some(()));
+    for (rest, key) in [(1, "had:a"), (2, "had:b")] {
+        assert_numbers(&server, key, (0..next).filter(|n| n % 3 == rest));
+    }
+    // Two producers of one list: each in its order.
+    let all = crate::server::list(&mut server.link(), "taken");
+    let (first, second): (Vec<_>, Vec<_>) = all.into_iter().partition(|record| record.starts_with(b"record 00"));
+    assert!(first.into_iter().eq((0..next).filter(|n| n % 3 == 0).map(record)), "another order, or other records");
+    assert!(second.into_iter().eq((1_000_000..1_000_000 + next).map(record)), "another order, or other records");
+    let counters = outlet.counters();
+    assert_eq!((get(&counters.received), get(&counters.pushed)), (2 * next as u64, 2 * next as u64));
+    assert_eq!((get(&counters.duplicates_suppressed), get(&counters.dead_letters)), (0, 0));
+}
+
+/// A list that is too long may be of another type when it is let go.
+#[test]
+fn a_list_that_is_held_and_then_refused_holds_nobody_either() {
+    let server = Server::start(&[]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let outlet = outlet(&server, spooled(folder.path(), 50));
+    let mut worker = outlet.worker();
+    assert_eq!(commit(&mut worker, &Records::dealt(&["long"], 0..60)), Outcome::Done);
+    assert_eq!(commit(&mut worker, &Records::dealt(&["long", "a"], 60..100)), Outcome::Done);
+    until("the other list", || (length(&server, "a") == 20).then_some(()));
+    // In one step: it is never short.
+    command(&mut server.link(), &[b"SET", b"long", b"string"]);
+    until("the spool to be empty", || (outlet.waiting() == Some(0)).then_some(()));
+    assert_numbers(&server, "a", (60..100).filter(|n| n % 2 == 1));
+    assert_eq!((get(&outlet.counters().dead_letters), get(&outlet.counters().pushed)), (20, 80));
+}
+
+#[test]
+fn lists_that_are_too_long_wait_through_lives_and_outages_and_come_in_order() {
+    let mut server = Server::start(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let lists = ["a", "long", "b", "longer"];
+    let mut next = 0;
+    for life in 0..4 {
+        let outlet = outlet(&server, spooled(folder.path(), 3_000));
+        let mut worker = outlet.worker();
+        for (key, count) in [("long", 3_000), ("longer", 3_000)] {
+            // Somebody else fills them.
+            let mut words: Vec<&[u8]> = vec![b"RPUSH", key.as_bytes()];
+            words.resize(2 + count, b"filler");
+            command(&mut server.link(), &words);
+        }
+        for turn in 0..15 {
+            let batch = Records::dealt(&lists, next..next + 100);
+            until("a batch to be taken", || (commit(&mut worker, &batch) == Outcome::Done).then_some(()));
+            next += 100;
+            if turn == 5 && life == 1 {
+                server.kill();
+            }
+            if turn == 10 && life == 1 {
+                server.restart();
+            }
+        }
+        until("the others to flow", || (length(&server, "b") == next as i64 / 4).then_some(()));
+        assert_numbers(&server, "a", (0..next).filter(|n| n % 4 == 0));
+        if life == 2 {
+            // Workers clear one of them of what was not ours.
+            command(&mut server.link(), &[b"LREM", b"longer", b"0", b"filler"]);
+            until("the list that was let go", || (length(&server, "longer") == next as i64 / 4).then_some(()));
+        }
+        assert!(outlet.waiting() > Some(0));
+    }
+    let outlet = outlet(&server, spooled(folder.path(), 100_000));
+    for key in [&b"long"[..], b"longer"] {
+        command(&mut server.link(), &[b"LREM", key, b"0", b"filler"]);
+    }
+    until("the spool to be empty", || (outlet.waiting() == Some(0)).then_some(()));
+    for (rest, key) in lists.into_iter().enumerate() {
+        assert_numbers(&server, key, (0..next).filter(|n| n % 4 == rest));
+    }
+}
+
 /// Each life looks at the length before it pushes: starting again does not fill the list.
 #[test]
 fn a_list_that_is_long_at_the_start_is_held_from_the_start() {

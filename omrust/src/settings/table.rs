@@ -104,7 +104,7 @@ pub const PARAMETERS: &[Parameter] = &[
     ours("lane.template", "none", "the name of a template; needed when lanes is more than 1",
         "What tells streams apart, `%hostname%` for example. The same text always goes to the same lane."),
     ours("maxlength", "0", "0 to 1000000000000; 0 is none",
-        "High water of each list. When a push finds a list so long, it is held back until workers have brought it down to four fifths of that: its messages go into the spool, or, without one or when it is full, wait in rsyslog's queue. What is under way still arrives: the list becomes at most one batch per worker longer, and one batch and 1024 records more while the spool is emptied. Nothing is ever taken out of it. The user needs LLEN (a stream: XLEN, and workers that take out with XDEL what they are done with)."),
+        "High water of each list. When a push finds a list so long, it is held back until workers have brought it down to four fifths of that: its messages go into the spool, or, without one or when it is full, wait in rsyslog's queue. Other lists are filled meanwhile. What is under way still arrives: the list becomes at most one batch per worker longer, and one batch and 1024 records more while the spool is emptied. Nothing is ever taken out of it. The user needs LLEN (a stream: XLEN, and workers that take out with XDEL what they are done with)."),
     ours("statsname", "the action's name, else omrust", "text", "The name of the object in impstats, and of the action in log lines."),
     ours("name", "omrust", "text", "rsyslog's own name of the action. Two actions need two names: they are part of `producer`."),
     ours("producer", "HOST:NAME", "1 to 500 bytes, unique among all who fill the list",

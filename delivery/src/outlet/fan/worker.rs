@@ -1,15 +1,13 @@
 //! A thread of the host that hands in batches for several lanes.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::Fan;
+use crate::outlet::calm::Calm;
 use crate::outlet::{Batch, Outcome, Target, Worker};
 use crate::position::Position;
 use crate::wire::Patience;
-
-/// Two refusals follow each other no faster than this: old hosts ask again at once.
-const CALM: Duration = Duration::from_millis(20);
 
 /// One thread of the host that hands in batches. It holds a slot of each lane while it lives.
 pub struct FanWorker {
@@ -20,7 +18,7 @@ pub struct FanWorker {
     /// The lanes that have some, and whether their pushes are on the way.
     used: Vec<(usize, bool)>,
     /// When a batch was last turned away.
-    later: Option<Instant>,
+    later: Calm,
 }
 
 /// The records of a batch that are of one lane.
@@ -46,7 +44,7 @@ impl<B: Batch> Batch for Part<'_, B> {
 impl FanWorker {
     pub(super) fn new(fan: Arc<Fan>, workers: impl Iterator<Item = Worker>) -> Self {
         let workers: Vec<Worker> = workers.collect();
-        Self { split: vec![Vec::new(); workers.len()], fan, workers, used: Vec::new(), later: None }
+        Self { split: vec![Vec::new(); workers.len()], fan, workers, used: Vec::new(), later: Calm::default() }
     }
 
     /// Brings a batch into Redis, or to another safe place. See [`Worker::commit`].
@@ -120,12 +118,8 @@ impl FanWorker {
         if outcomes.contains(&Outcome::Later) { Outcome::Later } else { Outcome::Refused }
     }
 
-    /// Hosts that ask again at once must not fill a processor.
     fn turn_away(&mut self) -> Outcome {
-        if self.later.is_some_and(|last| last.elapsed() < CALM) {
-            std::thread::sleep(CALM);
-        }
-        self.later = Some(Instant::now());
+        self.later.turn_away();
         Outcome::Later
     }
 

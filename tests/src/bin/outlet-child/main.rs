@@ -49,6 +49,9 @@ struct Args {
     /// What Redis refuses for good waits, in place of becoming a dead letter.
     #[arg(long)]
     hold: bool,
+    /// High water of each list.
+    #[arg(long, default_value_t = 0)]
+    max_length: u64,
     #[arg(long, default_value_t = 150)]
     delay: u64,
     #[arg(long, default_value_t = 400)]
@@ -169,6 +172,7 @@ fn outlet(args: &Args) -> Arc<Outlet> {
         timeout: Duration::from_millis(args.timeout),
         dead_letters: Some(args.ledger.join("letters")),
         on_refused: if args.hold { OnRefused::Hold } else { OnRefused::DeadLetter },
+        max_length: args.max_length,
         journal,
         ..OutletConfig::default()
     };
