@@ -243,8 +243,7 @@ fn what_is_under_way_at_a_stop_is_in_the_spool() {
 }
 
 /// A Redis that answers and takes nothing, without a spool: rsyslogd keeps the records, and the log does not fill with it.
-#[test]
-fn a_redis_that_refuses_is_told_in_a_handful_of_lines() {
+fn told_in_a_handful_of_lines(mode: &str) {
     let states: [(&[&str], &[&str]); 3] = [
         (&["CONFIG", "SET", "maxmemory", "1"], &["CONFIG", "SET", "maxmemory", "0"]),
         (&["REPLICAOF", "127.0.0.1", "1"], &["REPLICAOF", "NO", "ONE"]),
@@ -252,7 +251,7 @@ fn a_redis_that_refuses_is_told_in_a_handful_of_lines() {
     ];
     let scene = Scene::new();
     let redis = Redis::setup(&scene).start();
-    let plain = Plain::new(&scene, "", &action(&redis, None, ""));
+    let plain = Plain::new(&scene, "", &action(&redis, None, mode));
     let mut rsyslogd = plain.start();
     let records = Numbered::new("state", 100);
     let changes = || plain.said("action 'out' suspended").len() + plain.said("action 'out' resumed").len();
@@ -271,6 +270,35 @@ fn a_redis_that_refuses_is_told_in_a_handful_of_lines() {
         assert_has(&redis, "list", "state", 0..at + 3_000);
         assert!(changes() - before <= 6, "{} changes after {end:?}:\n{}", changes() - before, plain.messages());
     }
+    rsyslogd.term();
+}
+
+#[test]
+fn a_redis_that_refuses_is_told_in_a_handful_of_lines() {
+    told_in_a_handful_of_lines("");
+}
+
+#[test]
+fn a_redis_that_refuses_a_stream_is_told_in_a_handful_of_lines() {
+    told_in_a_handful_of_lines("mode=\"stream\"");
+}
+
+/// Lists that records choose, to be held, without a spool: before the first batch nothing is known of them, and a key that no record is
+/// for says nothing.
+#[test]
+fn a_key_that_no_record_is_for_holds_nobody() {
+    let scene = Scene::new();
+    let redis = Redis::setup(&scene).start();
+    // What the module asks with while it knows no list.
+    redis.cmd(&["SET", "x", "text"]);
+    let action = format!(
+        "action(type=\"omrust\" name=\"out\" {} onrefused=\"hold\" dynakey=\"on\" key=\"named\" key.prefix=\"k-\")",
+        usual(&redis)
+    );
+    let plain = Plain::new(&scene, "template(name=\"named\" type=\"string\" string=\"k-one\")\n", &action);
+    let mut rsyslogd = plain.start();
+    plain.send(&Numbered::new("state", 100), 0..1_000);
+    assert_has(&redis, "k-one", "state", 0..1_000);
     rsyslogd.term();
 }
 

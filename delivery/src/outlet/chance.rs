@@ -152,8 +152,12 @@ impl Worker {
         }
         let interrupted = || core.is_stopping() || interrupted();
         let patience = Patience { deadline: Instant::now() + core.config.timeout, interrupted: &interrupted };
-        let Some(names) = self.wanted.clone().or_else(|| core.names(slot.number)) else { return true };
-        match self.sender.try_out(&core, &names, patience) {
+        // Whether another list is refused only a batch can tell, and for the one that was wanted there may be none any more.
+        self.wanted.take_if(|(_, since)| since.elapsed() >= LONGEST);
+        let wanted = self.wanted.as_ref().map(|(names, _)| names.clone());
+        let judged = wanted.is_some() || core.config.one_list;
+        let Some(names) = wanted.or_else(|| core.names(slot.number)) else { return true };
+        match self.sender.try_out(&core, &names, judged, patience) {
             Ok(takes) => {
                 self.turned_away &= !takes;
                 takes
@@ -169,11 +173,18 @@ impl Worker {
 
 impl Sender {
     /// Goes through a push without one. False if Redis takes none into this list, which would have to wait; other lists may be taken.
-    pub(super) fn try_out(&mut self, core: &Core, names: &Names, patience: Patience<'_>) -> Result<bool, Setback> {
+    /// If it is not `judged`, it stands for lists that are not known, and what is wrong with it alone says nothing.
+    pub(super) fn try_out(
+        &mut self,
+        core: &Core,
+        names: &Names,
+        judged: bool,
+        patience: Patience<'_>,
+    ) -> Result<bool, Setback> {
         self.port.open_for(core, names, patience)?;
         let replies = self.port.rehearse(names, &core.config.mode, patience);
         let tried = replies.and_then(|replies| match push::rehearsed_for_list(&replies) {
-            Err(trouble) if is_poison(&trouble) || trouble.class() == "WRONGTYPE" => Ok(false),
+            Err(trouble) if is_poison(&trouble) || trouble.class() == "WRONGTYPE" => Ok(!judged),
             Err(trouble) => Err(trouble),
             Ok(()) => self.is_confirmed(names, patience).map(|()| true),
         });

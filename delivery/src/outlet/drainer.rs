@@ -273,7 +273,7 @@ impl Drainer {
         let patience = Patience { deadline: begun + core.config.timeout, interrupted: &interrupted };
         // The keys of a worker.
         let Some(names) = core.names(0) else { return Some(IDLE) };
-        match self.sender.try_out(&core, &names, patience) {
+        match self.sender.try_out(&core, &names, core.config.one_list, patience) {
             Ok(_) if begun.elapsed() < core.config.delay => {
                 spool.set_back(&core.config.name);
                 None

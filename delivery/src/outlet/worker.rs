@@ -59,7 +59,7 @@ pub struct Worker {
     /// The last batch was turned away, and Redis did not say since that it would take one.
     pub(super) turned_away: bool,
     /// A list that the last batch that was turned away was for.
-    pub(super) wanted: Option<Names>,
+    pub(super) wanted: Option<(Names, Instant)>,
 }
 
 impl Worker {
@@ -181,6 +181,7 @@ impl Worker {
         let Some((outcome, slot)) = outcome.zip(self.slot.as_ref()) else { return };
         self.turned_away = outcome == Outcome::Later;
         if !self.turned_away {
+            self.wanted = None;
             if self.core.spool().is_none() {
                 self.refusal.clear();
             }
@@ -192,7 +193,9 @@ impl Worker {
         }
         let names = |place: usize| slot.lanes[place].names.clone().ok();
         let unsettled = self.plan.chunks.iter().filter(|chunk| chunk.state != State::Settled);
-        self.wanted = unsettled.clone().find_map(|chunk| names(chunk.lane)).or(self.wanted.take());
+        if let Some(names) = unsettled.clone().find_map(|chunk| names(chunk.lane)) {
+            self.wanted = Some((names, Instant::now()));
+        }
         let mut held: Vec<usize> =
             unsettled.filter(|chunk| chunk.state == State::Held).map(|chunk| chunk.lane).collect();
         held.sort_unstable();

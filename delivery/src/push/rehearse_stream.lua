@@ -1,2 +1,2 @@
 local k,p=KEYS,redis.pcall
-return{p('XLEN',k[1]),p('XADD',k[1],'0-0','f','v')}
+return{p('XLEN',k[1]),p('XADD',k[1],'no','f','v')}

@@ -7,8 +7,7 @@ use delivery::link::Link;
 use delivery::position::{Epoch, Position};
 use delivery::push::{self, Answer, Mode, Names};
 
-use crate::aof::incremental;
-use crate::server::{Server, cursor, list, names, pack, record};
+use crate::server::{Server, cursor, incremental, list, names, pack, record};
 use crate::stream::stream;
 
 const DEPTH: usize = 16;
@@ -119,7 +118,8 @@ fn kill_one(mode: &Mode, kills: usize) -> usize {
                 other => panic!("{other:?}"),
             }
         }
-        let log_bytes = || std::fs::metadata(incremental(server.folder())).expect("the log").len();
+        let log = incremental(server.folder()).expect("the log");
+        let log_bytes = || std::fs::metadata(&log).expect("the log").len();
         let before = log_bytes();
         assert!(producer.send(&mut link, &names));
         // Every other time some of it has been executed, surely.
