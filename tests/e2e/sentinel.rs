@@ -340,10 +340,13 @@ fn what_an_earlier_life_pushed_is_waited_for() {
         .set("redis.ack", "replica:1")
         .set("queue.producer", "p")
         .start();
-    watched.servers[1].kill9();
     let records = Numbered::new("r", 100);
     let mut writer = e2e::pipe::PipeWriter::open(&bridge.fifo());
-    writer.write_all((0..20).map(|n| records.record(n)));
+    // It pushes only where somebody confirms: the first ones show that it does.
+    writer.write_all((0..5).map(|n| records.record(n)));
+    until("the first confirmation", ARRIVAL, || (bridge.counter("pushed") == 5).then_some(()));
+    watched.servers[1].kill9();
+    writer.write_all((5..20).map(|n| records.record(n)));
     watched.servers[0].wait_llen(KEY, 20, PATIENCE);
     bridge.kill9();
     let said = bridge.said("0 of 1 replicas have confirmed").len();

@@ -552,7 +552,7 @@ fn any_bytes_pass_through_the_workers() {
         [b"~16|6|Nov 21 10:00:00|".as_slice(), &every.repeat(4096)].concat(),
         b"$1\r".to_vec(),
     ];
-    for file in ["lpop.php", "reliable.php", "stream.php"] {
+    for file in ["lpop.php", "reliable.php"] {
         for batch in ["1", "3", "100"] {
             let mut words = vec![b"RPUSH".to_vec(), LIST.into()];
             words.extend(records.iter().cloned());
@@ -600,7 +600,7 @@ return static function ($record): void {
     let handler = scene.write("handler.php", HANDLER);
     let handler = handler.to_str().expect("a plain path");
     let failed = format!("{{{LIST}}}:failed");
-    for file in ["lpop.php", "reliable.php", "stream.php"] {
+    for file in ["lpop.php", "reliable.php"] {
         let out = scene.file(&format!("{file}.out"));
         redis.cmd(&["RPUSH", LIST, "~1|2|t|a", "~1|2|t|never", "~1|2|t|later", "never", "~1|2|t|b"]);
         let mut command = worker(file, redis.socket(), &["--handler", handler]);
@@ -633,7 +633,7 @@ fn workers_empty_a_redis_that_is_full() {
     let scene = Scene::new();
     let redis = Redis::setup(&scene).start();
     let records = Numbered::new("full", 100);
-    for file in ["lpop.php", "reliable.php", "stream.php"] {
+    for file in ["lpop.php", "reliable.php"] {
         push(&redis, &records, 0..500);
         redis.cmd(&["CONFIG", "SET", "maxmemory", "1"]);
         let refused = redis.try_cmd(&["RPUSH", LIST, "one more"]).expect_err("Redis is not full");

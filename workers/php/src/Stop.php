@@ -8,6 +8,7 @@ namespace FifoBridge\Workers;
 final class Stop
 {
     private bool $asked = false;
+    private bool $listens = false;
 
     /** @return bool false when this PHP has no pcntl: then a signal ends the worker at once */
     public function listen(): bool
@@ -21,11 +22,16 @@ final class Stop
         };
         pcntl_signal(SIGTERM, $remember);
         pcntl_signal(SIGINT, $remember);
+        $this->listens = true;
         return true;
     }
 
     public function asked(): bool
     {
+        if ($this->listens) {
+            // One that PHP has noted and not handled yet would wait for the next one.
+            pcntl_signal_dispatch();
+        }
         return $this->asked;
     }
 }

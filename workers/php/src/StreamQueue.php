@@ -176,7 +176,8 @@ final class StreamQueue
     {
         [$records, $gone] = [[], []];
         foreach ($entries as $entry) {
-            if (!is_array($entry) || !is_array($entry[1])) {
+            // phpredis makes an empty array of the nil in their place; an entry has a field at least.
+            if (!is_array($entry) || !is_array($entry[1]) || $entry[1] === []) {
                 $gone[] = is_array($entry) ? $entry[0] : null;
                 continue;
             }
