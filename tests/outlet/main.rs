@@ -144,8 +144,7 @@ fn killed_at_random_times() {
     }
 }
 
-#[test]
-fn killed_at_every_fault_point() {
+fn killed_at_every_fault_point(spool: bool) {
     let common = [
         Place::PushBeforeSend,
         Place::PushMidSend,
@@ -160,41 +159,50 @@ fn killed_at_every_fault_point() {
         // A small spool turns over its files too seldom in a short life.
         ![Place::JournalBeforeRename, Place::JournalAfterRename].contains(place)
     });
-    for (spool, places) in [
-        (false, common.into_iter().chain(direct).collect::<Vec<_>>()),
-        (true, common.into_iter().chain(spooled).collect()),
-    ] {
-        let scene = Scene::new();
-        let mut arena = arena(&scene, spool, 2, "1,20,300", 3);
-        if spool {
-            arena.host = arena.host.with("--spool-max", "1048576");
-        }
-        for place in places {
-            let letters = [Place::DeadLetterBeforeWrite, Place::DeadLetterAfterWrite].contains(&place);
-            for _ in 0..rounds(2) {
-                if letters {
-                    // One list turns into something else while a host lives, and back.
-                    arena.redis.cmd(&["RENAME", "list1", "aside"]);
-                    arena.redis.cmd(&["SET", "list1", "string"]);
-                }
-                let mut host = arena.host.start(Some((place.name(), fastrand::u64(1..=6))), None);
-                let begun = Instant::now();
-                while host.ended().is_none() {
-                    assert!(begun.elapsed() < 2 * PATIENCE, "{} is not reached", place.name());
-                    // Whoever never gets a quiet moment need not get through.
-                    match begun.elapsed() < PATIENCE {
-                        true => misfortune(&mut arena.redis, &arena.proxy),
-                        false => thread::sleep(Duration::from_millis(10)),
-                    }
-                }
-                if letters {
-                    // In one step: late writes of the dead must not get in between.
-                    arena.redis.cmd(&["RENAME", "aside", "list1"]);
+    let places: Vec<Place> = match spool {
+        false => common.into_iter().chain(direct).collect(),
+        true => common.into_iter().chain(spooled).collect(),
+    };
+    let scene = Scene::new();
+    let mut arena = arena(&scene, spool, 2, "1,20,300", 3);
+    if spool {
+        arena.host = arena.host.with("--spool-max", "1048576");
+    }
+    for place in places {
+        let letters = [Place::DeadLetterBeforeWrite, Place::DeadLetterAfterWrite].contains(&place);
+        for _ in 0..rounds(2) {
+            if letters {
+                // One list turns into something else while a host lives, and back.
+                arena.redis.cmd(&["RENAME", "list1", "aside"]);
+                arena.redis.cmd(&["SET", "list1", "string"]);
+            }
+            let mut host = arena.host.start(Some((place.name(), fastrand::u64(1..=6))), None);
+            let begun = Instant::now();
+            while host.ended().is_none() {
+                assert!(begun.elapsed() < 2 * PATIENCE, "{} is not reached", place.name());
+                // Whoever never gets a quiet moment need not get through.
+                match begun.elapsed() < PATIENCE {
+                    true => misfortune(&mut arena.redis, &arena.proxy),
+                    false => thread::sleep(Duration::from_millis(10)),
                 }
             }
+            if letters {
+                // In one step: late writes of the dead must not get in between.
+                arena.redis.cmd(&["RENAME", "aside", "list1"]);
+            }
         }
-        arena.judge(200);
     }
+    arena.judge(200);
+}
+
+#[test]
+fn killed_at_every_fault_point_without_a_spool() {
+    killed_at_every_fault_point(false);
+}
+
+#[test]
+fn killed_at_every_fault_point_with_a_spool() {
+    killed_at_every_fault_point(true);
 }
 
 /// One of three lists is none for a while, and is mended while the drainer has gone far past it, or while nobody lives.
