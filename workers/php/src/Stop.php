@@ -13,10 +13,11 @@ final class Stop
     /** @return bool false when this PHP has no pcntl: then a signal ends the worker at once */
     public function listen(): bool
     {
-        if (!function_exists('pcntl_async_signals')) {
+        if (!function_exists('pcntl_signal_dispatch')) {
             return false;
         }
-        pcntl_async_signals(true);
+        // Not pcntl_async_signals(true): a signal that comes while an exception is thrown would be taken off PHP's queue without
+        // a call of its handler. asked() looks at the queue where nothing is being thrown.
         $remember = function (): void {
             $this->asked = true;
         };
@@ -29,7 +30,6 @@ final class Stop
     public function asked(): bool
     {
         if ($this->listens) {
-            // One that PHP has noted and not handled yet would wait for the next one.
             pcntl_signal_dispatch();
         }
         return $this->asked;
