@@ -1,35 +1,12 @@
 //! `fifo-bridge check`: is the configuration good, and does Redis take us?
 
-use delivery::link::Endpoint;
-
 pub use ::settings::check::Findings;
+use ::settings::check::lanes;
 
 use crate::settings::Settings;
 
 /// Connects, logs in, and looks at list, cursor and eviction policy of each lane. Changes nothing.
 pub fn redis(settings: &Settings) -> Findings {
-    let login = settings.login();
-    let mut all = Findings::default();
-    let mut away: Vec<String> = Vec::new();
-    for (number, names) in settings.lanes.iter().enumerate() {
-        let of_lane = |endpoint: &Endpoint| endpoint.for_lane(number).for_list(&names.list);
-        let endpoint = of_lane(&settings.endpoint);
-        // A server that is away is asked, and told, once.
-        if away.contains(&endpoint.to_string()) {
-            continue;
-        }
-        let login = login.as_ref().map(of_lane).map_err(Clone::clone);
-        let found = ::settings::check::redis(&endpoint, login, (&names.list, &settings.mode), Some(&names.cursor));
-        if found.notes.is_empty() {
-            away.push(endpoint.to_string());
-        }
-        for (all, found) in [(&mut all.notes, found.notes), (&mut all.faults, found.faults)] {
-            for line in found {
-                if !all.contains(&line) {
-                    all.push(line);
-                }
-            }
-        }
-    }
-    all
+    let names = settings.lanes.iter().map(|names| (names.list.as_str(), Some(names.cursor.clone())));
+    lanes(&settings.endpoint, &settings.login(), &settings.mode, names)
 }

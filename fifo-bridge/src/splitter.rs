@@ -3,49 +3,12 @@
 //! What it says must stay the same as long as bytes of the spool wait: two answers about one record would lose or double it. So everything
 //! that it depends on is in its [rule](Splitter::rule), which the spool keeps.
 
-use std::fmt;
-
+use ::settings::lanes::LaneField;
 use delivery::outlet::lane_of;
-use memchr::memchr2;
 
 use crate::frame::third_bar;
 use crate::settings::effective::FrameSettings;
 use crate::settings::file::{Format, Resync};
-
-/// The furthest word or field that may be named.
-const PLACE_MAX: usize = 64;
-
-/// What tells the streams of a pipe apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LaneField {
-    /// This word of the message, from 1: what stands between blanks.
-    Word(usize),
-    /// This field of the line, from 1: what stands between `|`.
-    Field(usize),
-}
-
-impl LaneField {
-    /// Reads `word:N` or `field:N`.
-    pub fn parse(text: &str) -> Option<Self> {
-        let (kind, place) = text.split_once(':')?;
-        let digits = !place.is_empty() && place.bytes().all(|byte| byte.is_ascii_digit());
-        let place = place.parse().ok().filter(|place| digits && (1..=PLACE_MAX).contains(place))?;
-        match kind {
-            "word" => Some(Self::Word(place)),
-            "field" => Some(Self::Field(place)),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for LaneField {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Word(place) => write!(f, "word:{place}"),
-            Self::Field(place) => write!(f, "field:{place}"),
-        }
-    }
-}
 
 /// Spreads records over lanes.
 #[derive(Debug, Clone, Copy)]
@@ -81,34 +44,17 @@ impl Splitter {
     }
 
     fn key<'a>(&self, record: &'a [u8]) -> &'a [u8] {
-        let framed = self.frame.format == Format::Bridge;
-        match self.field {
-            LaneField::Word(place) => word(if framed { message(record) } else { record }, place),
-            LaneField::Field(place) => {
-                let record = if framed { record.strip_prefix(b"~").unwrap_or(record) } else { record };
-                record.split(|byte| *byte == b'|').nth(place - 1).unwrap_or_default()
-            }
-        }
+        self.field.of(match (self.frame.format, self.field) {
+            (Format::Bridge, LaneField::Word(_)) => message(record),
+            (Format::Bridge, LaneField::Field(_)) => record.strip_prefix(b"~").unwrap_or(record),
+            (Format::Line, _) => record,
+        })
     }
 }
 
 /// What stands behind the third `|`.
 fn message(record: &[u8]) -> &[u8] {
     third_bar(record).map_or(&[], |at| &record[at + 1..])
-}
-
-/// The word at `place`, from 1; empty if there are not so many.
-fn word(mut text: &[u8], place: usize) -> &[u8] {
-    let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
-    for left in (0..place).rev() {
-        text = &text[text.iter().position(|byte| !blank(byte)).unwrap_or(text.len())..];
-        let (word, rest) = text.split_at(memchr2(b' ', b'\t', text).unwrap_or(text.len()));
-        if left == 0 {
-            return word;
-        }
-        text = rest;
-    }
-    &[]
 }
 
 #[cfg(test)]
@@ -142,14 +88,6 @@ mod tests {
         for empty in [&b""[..], b"~", b"~|||", b"~|||  ", b"||"] {
             assert_eq!(splitter("word:1", Format::Bridge).key(empty), b"", "{empty:?}");
         }
-    }
-
-    #[test]
-    fn anything_else_is_no_field() {
-        for text in ["", "word", "word:", "word:0", "word:65", "word:+1", "word:1 ", "msg:1", "field:-1", ":1"] {
-            assert_eq!(LaneField::parse(text), None, "{text}");
-        }
-        assert_eq!(LaneField::parse("field:64"), Some(LaneField::Field(64)));
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub struct Findings {
 }
 
 /// Connects, logs in, and looks at cursor, list and eviction policy. Changes nothing. `login` is `endpoint` with the password.
-pub fn redis(
+fn redis(
     endpoint: &Endpoint,
     login: Result<Endpoint, String>,
     (list, mode): (&str, &Mode),
@@ -53,6 +53,37 @@ pub fn redis(
         None => findings.note("the user may not ask for maxmemory-policy; it must not be one of allkeys-*".into()),
     }
     findings
+}
+
+/// The same for several lanes, each with its list and its cursor. A server that is away is asked, and told, once, and nothing is told twice.
+pub fn lanes<'a>(
+    endpoint: &Endpoint,
+    login: &Result<Endpoint, String>,
+    mode: &Mode,
+    lanes: impl Iterator<Item = (&'a str, Option<String>)>,
+) -> Findings {
+    let mut all = Findings::default();
+    let mut away: Vec<String> = Vec::new();
+    for (number, (list, cursor)) in lanes.enumerate() {
+        let of_lane = |endpoint: &Endpoint| endpoint.for_lane(number).for_list(list);
+        let endpoint = of_lane(endpoint);
+        if away.contains(&endpoint.to_string()) {
+            continue;
+        }
+        let login = login.as_ref().map(of_lane).map_err(Clone::clone);
+        let found = redis(&endpoint, login, (list, mode), cursor.as_deref());
+        if found.notes.is_empty() {
+            away.push(endpoint.to_string());
+        }
+        for (all, found) in [(&mut all.notes, found.notes), (&mut all.faults, found.faults)] {
+            for line in found {
+                if !all.contains(&line) {
+                    all.push(line);
+                }
+            }
+        }
+    }
+    all
 }
 
 impl Findings {

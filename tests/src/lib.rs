@@ -4,6 +4,7 @@
 //! [`Guarded`](child::Guarded) child, which dies with the test. Nothing sleeps for a fixed time:
 //! [`until`](child::until) polls for a fact and names it when it does not come.
 
+pub mod aof;
 pub mod apt;
 pub mod bridge;
 pub mod built;

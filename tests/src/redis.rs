@@ -1,13 +1,12 @@
 //! A private redis-server on a unix socket.
 
-use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use redis::{ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, RedisError, Value};
 
+use crate::aof;
 use crate::certs::{Authority, Pair};
 use crate::child::{Guarded, PATIENCE, Scene, free_port, until};
 
@@ -223,7 +222,7 @@ impl Redis {
     /// Starts it and does not wait: it may be loading its data.
     pub fn launch(&mut self) {
         self.child = None;
-        mend_log(&self.dir);
+        aof::mend(&self.dir);
         let port = self.port.unwrap_or(0);
         let port = if self.setup.tls { format!("port 0\ntls-port {port}") } else { format!("port {port}") };
         let mut conf = format!(
@@ -371,24 +370,6 @@ impl Redis {
             matches!(length, Ok(Value::Int(have)) if usize::try_from(have).is_ok_and(|have| have >= n)).then_some(())
         });
     }
-}
-
-/// Takes the torn transaction at the end of an append-only file away, as docs/OPERATIONS.md advises: redis-server itself leaves its
-/// beginning in the file, and executes it at the start after the next.
-fn mend_log(folder: &Path) {
-    let parts = fs::read_dir(folder.join("appendonlydir")).into_iter().flatten();
-    let parts = parts.map(|entry| entry.expect("an entry").path());
-    let newest = parts.filter(|path| path.to_string_lossy().ends_with(".incr.aof")).max();
-    let Some(path) = newest.or_else(|| Some(folder.join("appendonly.aof")).filter(|path| path.exists())) else {
-        return;
-    };
-    let mut check = Command::new("redis-check-aof");
-    check.arg("--fix").arg(&path).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut check = check.spawn().expect("redis-check-aof comes with redis-server");
-    // It asks whether it may cut.
-    let _ = check.stdin.take().expect("its input").write_all(b"y\n");
-    let done = check.wait().expect("its end");
-    assert!(done.success(), "redis-check-aof could not mend {}", path.display());
 }
 
 /// The redis-server of the machine, or another one that is to be tried: `REDIS_SERVER=/path/of/redis-server`.

@@ -5,6 +5,8 @@ mod direct;
 mod fan;
 mod hold;
 mod later;
+#[path = "../../../tests/src/aof.rs"]
+mod log;
 #[path = "../push/server.rs"]
 #[expect(dead_code, reason = "shared with other tests")]
 mod server;

@@ -2,7 +2,8 @@
 
 use delivery::push::{Answer, Mode};
 
-use crate::server::{Server, cursor, incremental, list, names, push, records};
+use crate::log::incremental;
+use crate::server::{Server, cursor, list, names, push, records};
 use crate::stream::stream;
 
 #[test]

@@ -7,7 +7,8 @@ use delivery::link::Link;
 use delivery::position::{Epoch, Position};
 use delivery::push::{self, Answer, Mode, Names};
 
-use crate::server::{Server, cursor, incremental, list, names, pack, record};
+use crate::log::incremental;
+use crate::server::{Server, cursor, list, names, pack, record};
 use crate::stream::stream;
 
 const DEPTH: usize = 16;

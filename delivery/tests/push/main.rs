@@ -5,6 +5,8 @@ mod acl;
 mod aof;
 mod basic;
 mod chaos;
+#[path = "../../../tests/src/aof.rs"]
+mod log;
 mod refused;
 #[expect(dead_code, reason = "shared with other tests")]
 mod server;

@@ -1,6 +1,5 @@
 //! A private redis-server, and the few questions that the tests ask it.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -8,6 +7,8 @@ use std::time::{Duration, Instant};
 use delivery::link::{Address, Endpoint, Link, Topology};
 use delivery::push::{self, Answer, Mode, Names, Reply};
 use rustix::process::{Pid, Signal, kill_process};
+
+use crate::log;
 
 /// Long enough for anything that works, on a slow machine too.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -53,7 +54,7 @@ impl Server {
     /// Starts it again on its data and waits until it has loaded them.
     pub fn restart(&mut self) {
         self.kill();
-        mend_log(self.folder.path());
+        log::mend(self.folder.path());
         self.restart_as_is();
     }
 
@@ -223,24 +224,4 @@ pub fn push(
     link.send(&out).expect("send");
     let replies: Vec<Reply> = (0..count).map(|_| link.receive().expect("a reply")).collect();
     push::answer(&replies)
-}
-
-/// Takes the torn transaction at the end of the log away, as docs/OPERATIONS.md advises: redis-server itself leaves its beginning in the
-/// file, and executes it at the start after the next.
-pub fn mend_log(folder: &Path) {
-    let Some(path) = incremental(folder) else { return };
-    let mut check = Command::new("redis-check-aof");
-    check.arg("--fix").arg(&path).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut check = check.spawn().expect("redis-check-aof comes with redis-server");
-    // It asks whether it may cut.
-    let _ = check.stdin.take().expect("its input").write_all(b"y\n");
-    assert!(check.wait().expect("its end").success(), "redis-check-aof could not mend {}", path.display());
-}
-
-/// The part of the log that grows: since Redis 7 in a folder of its own.
-pub fn incremental(folder: &Path) -> Option<PathBuf> {
-    let parts = std::fs::read_dir(folder.join("appendonlydir")).into_iter().flatten();
-    let parts = parts.map(|entry| entry.expect("an entry").path());
-    let newest = parts.filter(|path| path.to_string_lossy().ends_with(".incr.aof")).max();
-    newest.or_else(|| Some(folder.join("appendonly.aof")).filter(|path| path.exists()))
 }

@@ -6,20 +6,16 @@ use std::time::Duration;
 use delivery::limits::{
     BATCH_BYTES_MAX, BATCH_RECORDS_MAX, IN_FLIGHT_MAX, RECORD_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
 };
-use delivery::link::{Endpoint, Topology};
-use delivery::lists::lists;
+use delivery::link::Endpoint;
 use delivery::push::{Mode, Names};
 use delivery::spool::{Lanes, SpoolConfig, Sync};
 
 use settings::checks::{Invalid, absolute, invalid, within};
 use settings::place::endpoint;
 
-use crate::splitter::{LaneField, Splitter};
+use crate::splitter::Splitter;
 
 use super::file::{self, File, Format, OnLostCursor, OnRefused, Resync, SyncWhen};
-
-/// Lanes, at most: each has a thread that reads the whole stream.
-const LANES_MAX: usize = 64;
 
 /// How the pipe is made.
 #[derive(Debug, Clone, PartialEq)]
@@ -90,7 +86,9 @@ impl Settings {
             resync: file.frame.resync,
             record_bytes_max: file.frame.record_max.0 as usize,
         };
-        let splitter = splitter(&file.queue, frame)?;
+        // What tells the lanes apart; nothing for one.
+        let field = settings::lanes::field(file.queue.lanes, &file.queue.lane_field)?;
+        let splitter = field.map(|field| Splitter::new(file.queue.lanes, field, frame));
         let mut spool = spool(&file.spool, &runtime)?;
         if let Some(splitter) = &splitter {
             spool.lanes = Lanes { count: file.queue.lanes, rule: splitter.rule() };
@@ -177,40 +175,12 @@ fn is_address(listen: &str) -> bool {
     listen.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
 }
 
-/// What tells the lanes apart; `None` for one.
-fn splitter(queue: &file::Queue, frame: FrameSettings) -> Result<Option<Splitter>, Invalid> {
-    let field = match queue.lane_field.as_str() {
-        "" if queue.lanes > 1 => {
-            let why = format!(
-                "is empty, and queue.lanes is {}: it says what tells the streams apart, word:1 for example",
-                queue.lanes
-            );
-            return invalid("queue.lane-field", why);
-        }
-        "" => return Ok(None),
-        text => LaneField::parse(text),
-    };
-    match field {
-        Some(field) => Ok((queue.lanes > 1).then(|| Splitter::new(queue.lanes, field, frame))),
-        None => invalid(
-            "queue.lane-field",
-            format!("{:?} is not allowed; word:N or field:N, N from 1 to 64", queue.lane_field),
-        ),
-    }
-}
-
 /// List and cursor of each lane.
 fn lanes(file: &File, endpoint: &Endpoint) -> Result<Vec<Names>, Invalid> {
     let key = &file.queue.key;
     // The name without a number is checked, so that the message is about what was written.
     names(file, key)?;
-    let lanes = within("queue.lanes", file.queue.lanes, 1, LANES_MAX)?;
-    let lists = lists(endpoint.topology(), key, lanes as u32);
-    let lists = lists.map_err(|why| Invalid { key: "queue.key", why, other: None })?;
-    let servers = endpoint.servers();
-    if *endpoint.topology() == Topology::Shards && lanes < servers {
-        return invalid("queue.lanes", format!("{lanes} lanes cannot be dealt out to {servers} servers (redis.shard)"));
-    }
+    let lists = settings::lanes::lists(endpoint, key, file.queue.lanes)?;
     lists.iter().map(|list| names(file, list)).collect()
 }
 

@@ -26,12 +26,16 @@ enum Safe {
     Queue(&'static str),
     /// The module, nothing between it and the input; Redis runs.
     Redis,
+    /// The same over a unix socket.
+    RedisSocket,
     /// The same, Redis is away.
     Spool,
     /// The module behind a queue in memory, Redis is away. Its messages are safe when they have left that queue.
     BatchedSpool,
     /// Nobody: what the disk could do.
     Disk(usize),
+    /// Redis, asked by a bare client on a unix socket that waits for each answer.
+    Asked,
 }
 
 struct Row {
@@ -49,10 +53,12 @@ const fn row(name: &'static str, suite: &'static str, safe: Safe, relp: bool) ->
 const DISK: Safe = Safe::Queue("Disk");
 const SEGMENTED: Safe = Safe::Queue("segmentedDisk");
 
-const ROWS: [Row; 12] = [
+const ROWS: [Row; 14] = [
     row("rsyslog's Disk queue, 1 checkpoint a message, synced", "", DISK, true),
     row("rsyslog's segmentedDisk queue, likewise", "forky", SEGMENTED, true),
     row("omrust, Direct, Redis runs", "", Safe::Redis, true),
+    row("omrust, Direct, Redis runs, unix socket", "", Safe::RedisSocket, true),
+    row("Redis runs, one RPUSH after the other, nothing else", "", Safe::Asked, true),
     row("omrust, Direct, Redis is away", "", Safe::Spool, true),
     row("omrust, Direct, Redis is away", "forky", Safe::Spool, true),
     row("one fdatasync a message", "", Safe::Disk(1), true),
@@ -85,6 +91,7 @@ fn table(options: &Options, slow: u32) {
         for (rates, (row, host)) in rates.iter_mut().zip(&rows) {
             rates.push(match row.safe {
                 Safe::Disk(batch) => bare::measure(batch, options.size, options.seconds, slow),
+                Safe::Asked => bare::asked(options.size, options.seconds),
                 _ => run(row, host, options, slow),
             });
         }
@@ -99,9 +106,10 @@ fn table(options: &Options, slow: u32) {
     for (rates, (row, host)) in rates.iter().zip(&rows) {
         let rate = spread(rates, |rate| *rate);
         let times = |safe| median(safe, row.relp).map_or(String::new(), |other| format!("{:.1}", rate.median / other));
-        let version = if matches!(row.safe, Safe::Disk(_)) { "" } else { host.version() };
-        let input = match (row.safe, row.relp) {
-            (Safe::Disk(_), _) => "",
+        let bare = matches!(row.safe, Safe::Disk(_) | Safe::Asked);
+        let version = if bare { "" } else { host.version() };
+        let input = match (bare, row.relp) {
+            (true, _) => "",
             (_, true) => "RELP, window 1000",
             (_, false) => "imptcp",
         };
@@ -112,7 +120,7 @@ fn table(options: &Options, slow: u32) {
 
 fn run(row: &Row, host: &Host, options: &Options, slow: u32) -> f64 {
     let scene = Scene::new();
-    let redis = (row.safe == Safe::Redis).then(|| Redis::setup(&scene).tcp().start());
+    let redis = matches!(row.safe, Safe::Redis | Safe::RedisSocket).then(|| Redis::setup(&scene).tcp().start());
     let (spool, folder) = (scene.folder("spool"), scene.folder("door"));
     let port = redis.as_ref().map_or_else(free_port, |redis| redis.port().expect("TCP"));
     let place = place(port, Some(&spool), &folder);
@@ -134,7 +142,11 @@ fn run(row: &Row, host: &Host, options: &Options, slow: u32) -> f64 {
     };
     let input = free_port();
     let text = if row.relp { imrelp(input) } else { imptcp(input) };
-    let setup = rsyslogd(&scene, host, &queue, &text, output, &place).replace("@RULES@", rules).listens(input);
+    let mut setup = rsyslogd(&scene, host, &queue, &text, output, &place).replace("@RULES@", rules).listens(input);
+    if let (Safe::RedisSocket, Some(redis)) = (row.safe, &redis) {
+        let tcp = format!("server=\"127.0.0.1\" serverport=\"{port}\"");
+        setup = setup.replace(&tcp, &format!("server=\"{}\"", redis.socket().display()));
+    }
     let mut rsyslogd = if slow > 0 { setup.slow_sync(slow) } else { setup }.start();
     let mut job = Job::new(input, if row.relp { Way::Relp(WINDOW) } else { Way::Lines }, "m");
     job.size = options.size;
