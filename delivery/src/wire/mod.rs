@@ -12,9 +12,10 @@ use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::eager::{Eager, LOOK};
 use crate::push::{NotAReply, Parser, Reply};
 
-use self::socket::Socket;
+use self::socket::{AtOnce, Socket};
 use self::tls::Tls;
 
 pub use self::tls::Session;
@@ -61,6 +62,7 @@ pub struct Wire {
     tls: Option<Tls>,
     buffer: Buffer,
     parser: Parser,
+    eager: Eager,
 }
 
 /// What came: `bytes[start..end]` was not read yet.
@@ -98,7 +100,7 @@ impl Wire {
 
     fn new(socket: Socket) -> Self {
         let buffer = Buffer { bytes: vec![0; READ_BYTES].into(), start: 0, end: 0 };
-        Self { socket, tls: None, buffer, parser: Parser::default() }
+        Self { socket, tls: None, buffer, parser: Parser::default(), eager: Eager::default() }
     }
 
     /// Speaks TLS from here on. To be called before anything else is sent.
@@ -115,6 +117,7 @@ impl Wire {
                 sent => sent,
             };
         }
+        self.eager.asked(Instant::now());
         while !bytes.is_empty() {
             match (&self.socket).write(bytes) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
@@ -160,16 +163,41 @@ impl Wire {
         let room = self.buffer.room();
         let count = match &mut self.tls {
             Some(tls) => tls.read(&self.socket, room, patience)?,
-            None => loop {
-                match (&self.socket).read(room) {
-                    Ok(0) => return Err(closed()),
-                    Ok(count) => break count,
-                    Err(error) => go_on(error, patience)?,
-                }
-            },
+            None => {
+                let count = read(&self.socket, &mut self.eager, room, patience)?;
+                self.eager.answered(Instant::now());
+                count
+            }
         };
         self.buffer.end += count;
         Ok(())
+    }
+}
+
+/// Reads what has come. If nothing has, it looks for it for a moment where that pays, and sleeps then.
+fn read(mut socket: &Socket, eager: &mut Eager, room: &mut [u8], patience: Patience<'_>) -> io::Result<usize> {
+    if eager.look() {
+        let begun = Instant::now();
+        loop {
+            match AtOnce(socket).read(room) {
+                Ok(0) => return Err(closed()),
+                Ok(count) => {
+                    eager.looked(Some(begun.elapsed()));
+                    return Ok(count);
+                }
+                Err(error) if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => return Err(error),
+                Err(_) if begun.elapsed() >= LOOK => break,
+                Err(_) => std::thread::yield_now(),
+            }
+        }
+        eager.looked(None);
+    }
+    loop {
+        match socket.read(room) {
+            Ok(0) => return Err(closed()),
+            Ok(count) => return Ok(count),
+            Err(error) => go_on(error, patience)?,
+        }
     }
 }
 
