@@ -7,9 +7,9 @@
 use std::time::{Duration, Instant};
 
 /// How long to look.
-pub const LOOK: Duration = Duration::from_micros(100);
+pub const LOOK: Duration = Duration::from_micros(200);
 /// A question that follows an answer sooner is one of many.
-const GAP: Duration = Duration::from_micros(200);
+const GAP: Duration = Duration::from_micros(500);
 /// After looking in vain again and again so many questions go by until the next attempt.
 const SKIP_MAX: u32 = 1024;
 /// So many attempts in a row have to find something until they are made more often again.
