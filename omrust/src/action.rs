@@ -47,6 +47,7 @@ impl Action {
             dead_letters: settings.dead_letters.clone(),
             on_refused: settings.on_refused,
             max_length: settings.max_length,
+            look_for_answers: true,
             ..OutletConfig::default()
         };
         let lists = settings.lists()?;

@@ -77,6 +77,11 @@ impl Link {
         Ok(link)
     }
 
+    /// From here on answers are looked for before they are slept for: [`Wire::look_for_answers`].
+    pub fn look_for_answers(&mut self) {
+        self.wire.look_for_answers();
+    }
+
     /// False if redis has closed the connection. Asks nobody.
     pub fn is_alive(&mut self) -> bool {
         self.wire.is_alive() && !self.watch.as_ref().is_some_and(|watch| watch.has_moved())

@@ -47,6 +47,8 @@ pub struct OutletConfig {
     pub chunk_records: usize,
     /// Bytes of records in one push, at most; a larger record goes alone.
     pub chunk_bytes: usize,
+    /// Workers look for an answer for a moment before they sleep until it comes: for hosts that ask in the thread that has the next batch.
+    pub look_for_answers: bool,
 }
 
 impl Default for OutletConfig {
@@ -66,6 +68,7 @@ impl Default for OutletConfig {
             max_length: 0,
             chunk_records: BATCH_RECORDS_MAX,
             chunk_bytes: 1 << 20,
+            look_for_answers: false,
         }
     }
 }

@@ -34,9 +34,15 @@ pub(super) struct Port {
     /// The connection was found to have what a push needs.
     rehearsed: bool,
     out: Vec<u8>,
+    /// Nobody waits for its answers.
+    in_background: bool,
 }
 
 impl Port {
+    pub fn in_background() -> Self {
+        Self { in_background: true, ..Self::default() }
+    }
+
     /// The connection, made anew if it has to be and is due. It is rehearsed with `names`.
     pub fn open(&mut self, core: &Core, names: &Names, patience: Patience<'_>) -> Result<&mut Link, Closed> {
         let generation = core.generation.load(Relaxed);
@@ -150,6 +156,9 @@ impl Port {
             if may_drop_cursor(&policy) {
                 core.say_policy(&policy);
             }
+        }
+        if core.config.look_for_answers && !self.in_background {
+            link.look_for_answers();
         }
         Ok(link)
     }

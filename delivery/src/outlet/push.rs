@@ -84,7 +84,7 @@ pub(super) struct Sender {
 
 impl Sender {
     pub fn of_the_drainer() -> Self {
-        Self { drains: true, ..Self::default() }
+        Self { drains: true, port: Port::in_background(), ..Self::default() }
     }
 
     /// Why records of `lane` are refused.

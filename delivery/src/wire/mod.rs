@@ -62,7 +62,8 @@ pub struct Wire {
     tls: Option<Tls>,
     buffer: Buffer,
     parser: Parser,
-    eager: Eager,
+    /// Whether to look for answers before sleeping; `None`: never.
+    eager: Option<Eager>,
 }
 
 /// What came: `bytes[start..end]` was not read yet.
@@ -100,7 +101,13 @@ impl Wire {
 
     fn new(socket: Socket) -> Self {
         let buffer = Buffer { bytes: vec![0; READ_BYTES].into(), start: 0, end: 0 };
-        Self { socket, tls: None, buffer, parser: Parser::default(), eager: Eager::default() }
+        Self { socket, tls: None, buffer, parser: Parser::default(), eager: None }
+    }
+
+    /// From here on it looks for answers for a moment before it sleeps until they come, where one question follows the other ([`Eager`]).
+    /// For those who ask and wait in one thread: where others of the process have work, it takes their processor. Not with TLS.
+    pub fn look_for_answers(&mut self) {
+        self.eager = Some(Eager::default());
     }
 
     /// Speaks TLS from here on. To be called before anything else is sent.
@@ -117,7 +124,9 @@ impl Wire {
                 sent => sent,
             };
         }
-        self.eager.asked(Instant::now());
+        if let Some(eager) = &mut self.eager {
+            eager.asked(Instant::now());
+        }
         while !bytes.is_empty() {
             match (&self.socket).write(bytes) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
@@ -164,8 +173,15 @@ impl Wire {
         let count = match &mut self.tls {
             Some(tls) => tls.read(&self.socket, room, patience)?,
             None => {
-                let count = read(&self.socket, &mut self.eager, room, patience)?;
-                self.eager.answered(Instant::now());
+                let Some(eager) = &mut self.eager else {
+                    self.buffer.end += read(&self.socket, room, patience)?;
+                    return Ok(());
+                };
+                let count = match look(&self.socket, eager, room)? {
+                    Some(count) => count,
+                    None => read(&self.socket, room, patience)?,
+                };
+                eager.answered(Instant::now());
                 count
             }
         };
@@ -174,24 +190,29 @@ impl Wire {
     }
 }
 
-/// Reads what has come. If nothing has, it looks for it for a moment where that pays, and sleeps then.
-fn read(mut socket: &Socket, eager: &mut Eager, room: &mut [u8], patience: Patience<'_>) -> io::Result<usize> {
-    if eager.look() {
-        let begun = Instant::now();
-        loop {
-            match AtOnce(socket).read(room) {
-                Ok(0) => return Err(closed()),
-                Ok(count) => {
-                    eager.looked(Some(begun.elapsed()));
-                    return Ok(count);
-                }
-                Err(error) if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => return Err(error),
-                Err(_) if begun.elapsed() >= LOOK => break,
-                Err(_) => std::thread::yield_now(),
-            }
-        }
-        eager.looked(None);
+/// Looks for bytes for a moment, where that pays.
+fn look(socket: &Socket, eager: &mut Eager, room: &mut [u8]) -> io::Result<Option<usize>> {
+    if !eager.look() {
+        return Ok(None);
     }
+    let begun = Instant::now();
+    while begun.elapsed() < LOOK {
+        match AtOnce(socket).read(room) {
+            Ok(0) => return Err(closed()),
+            Ok(count) => {
+                eager.looked(Some(begun.elapsed()));
+                return Ok(Some(count));
+            }
+            Err(error) if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => return Err(error),
+            Err(_) => std::thread::yield_now(),
+        }
+    }
+    eager.looked(None);
+    Ok(None)
+}
+
+/// Sleeps until bytes come.
+fn read(mut socket: &Socket, room: &mut [u8], patience: Patience<'_>) -> io::Result<usize> {
     loop {
         match socket.read(room) {
             Ok(0) => return Err(closed()),
