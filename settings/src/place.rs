@@ -106,8 +106,12 @@ pub const TLS_SERVER_NAME: Key = key(
     "The name that the server's certificate has to be for. Empty: the host of redis.server.",
 );
 /// `redis.connect-timeout-ms`
-pub const CONNECT_TIMEOUT: Key =
-    key("redis.connect-timeout-ms", "10 to 60000", true, "Milliseconds that connecting and logging in may take.");
+pub const CONNECT_TIMEOUT: Key = key(
+    "redis.connect-timeout-ms",
+    "10 to 60000",
+    true,
+    "Milliseconds that looking up the name, connecting and logging in may take.",
+);
 /// `redis.timeout-ms`
 pub const TIMEOUT: Key = key(
     "redis.timeout-ms",

@@ -1,7 +1,9 @@
 //! A name whose address changes: it is looked up again at each connect, and each of its addresses is tried.
 
 use std::fs;
+use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 
 use e2e::bridge::{Bridge, binary};
 use e2e::child::Scene;
@@ -11,11 +13,15 @@ use e2e::pipe::Numbered;
 use e2e::redis::Redis;
 use e2e::stage::Stage;
 
-/// A fifo-bridge that sees `hosts` where `/etc/hosts` is, and nobody else does.
-fn elsewhere(scene: &Scene, hosts: &std::path::Path) -> std::path::PathBuf {
+const HOSTS: &str = "/etc/hosts";
+
+/// A fifo-bridge that sees files of ours where it looks for names, and nobody else does.
+fn elsewhere(scene: &Scene, files: &[(&Path, &str)]) -> PathBuf {
+    let mounts: Vec<String> =
+        files.iter().map(|(ours, theirs)| format!("mount --bind {} {theirs}", ours.display())).collect();
     let script = format!(
-        "#!/bin/sh\nexec unshare --mount sh -c 'mount --bind \"$0\" /etc/hosts && exec \"$@\"' {} {} \"$@\"\n",
-        hosts.display(),
+        "#!/bin/sh\nexec unshare --mount sh -c '{} && exec \"$0\" \"$@\"' {} \"$@\"\n",
+        mounts.join(" && "),
         binary().display()
     );
     let path = scene.write("elsewhere", script);
@@ -29,7 +35,7 @@ fn a_name_may_change_its_address() {
     let redis = Redis::setup(&scene).tcp().options(&["bind", "127.0.0.2"]).start();
     let hosts = scene.write("hosts", "127.0.0.3 redis.test\n");
     let bridge = Bridge::config(&scene)
-        .program(&elsewhere(&scene, &hosts))
+        .program(&elsewhere(&scene, &[(&hosts, HOSTS)]))
         .set("redis.server", format!("redis.test:{}", redis.port().expect("a port")))
         .set("queue.producer", "p")
         .start();
@@ -56,6 +62,38 @@ fn a_name_may_change_its_address() {
             (stage.bridge.counter("reconnects") > before).then_some(())
         });
     }
+    load.go_on(500);
+    let sent = load.stop();
+    stage.judge(&sent);
+    stage.counted(&sent);
+    stage.bridge.term();
+}
+
+/// The name server says nothing, and the system would wait for it much longer than `connect-timeout-ms`.
+#[test]
+fn a_name_server_may_be_silent() {
+    let scene = Scene::new();
+    let redis = Redis::setup(&scene).tcp().start();
+    // Nobody else has it: the last numbers are chance.
+    let address = format!("127.{}.{}.{}", fastrand::u8(1..), fastrand::u8(..), fastrand::u8(1..255));
+    let silent = UdpSocket::bind((address.as_str(), 53)).expect("the port of name servers; it needs root");
+    let resolver = scene.write("resolv.conf", format!("nameserver {address}\n"));
+    let hosts = scene.write("hosts", "127.0.0.1 localhost\n");
+    let bridge = Bridge::config(&scene)
+        .program(&elsewhere(&scene, &[(&hosts, HOSTS), (&resolver, "/etc/resolv.conf")]))
+        .set("redis.server", format!("redis.test:{}", redis.port().expect("a port")))
+        .set("redis.connect-timeout-ms", 200)
+        .set("queue.producer", "p")
+        .start();
+    let mut stage = Stage { scene, redis, bridge, records: Numbered::new("r", 100) };
+    let load = stage.load(Pace::default());
+    stage.bridge.wait_said("the name redis.test could not be looked up in time", 1);
+    load.go_on(500);
+    // It was asked, and is asked again and again.
+    silent.set_nonblocking(true).expect("a socket");
+    assert!(silent.recv(&mut [0; 512]).is_ok(), "nobody asked the name server");
+    fs::write(&hosts, "127.0.0.1 redis.test\n").expect("written");
+    stage.bridge.wait_said("is back after", 1);
     load.go_on(500);
     let sent = load.stop();
     stage.judge(&sent);

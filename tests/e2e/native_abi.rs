@@ -135,6 +135,14 @@ fn exactly_these_symbols_are_exported_and_none_of_rsyslogd_is_linked() {
     }
 }
 
+/// A lookup of a name cannot be ended: whoever closes the library must not take its code away.
+#[test]
+fn the_module_stays_in_the_process() {
+    let output = Command::new("readelf").args(["-d", "-W"]).arg(module()).output().expect("readelf");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.lines().any(|line| line.contains("FLAGS_1") && line.contains("NODELETE")), "{text}");
+}
+
 #[test]
 fn the_installed_rsyslogd_exports_what_is_looked_up() {
     let exported = symbols(Path::new(RSYSLOGD), "--defined-only");

@@ -4,15 +4,19 @@
 
 use std::fs;
 
+use e2e::bridge::Bridge;
 use e2e::certs::{Authority, HERE};
 use e2e::child::Scene;
 use e2e::native::prog::Talk;
+use e2e::pipe::PipeWriter;
 use e2e::redis::Redis;
 
 /// Connections of one run.
 const ROUNDS: usize = 10_000;
 /// Over TLS, where each takes several times as long.
 const ROUNDS_TLS: usize = 5_000;
+/// Of the bridge, which waits some forty milliseconds before each: it notices at its next push, and that was in vain.
+const ROUNDS_BRIDGE: usize = 500;
 /// As much as the allocator may take and keep, in kB.
 const SLACK: u64 = 1024;
 
@@ -84,4 +88,38 @@ fn thousands_of_connections_over_tls_leave_nothing_behind() {
         &format!("server = \"rediss://127.0.0.1:{port}\"\ntls.ca-cert = \"{}\"", ca.display()),
         ROUNDS_TLS,
     );
+}
+
+/// The same for the bridge: before each record all its connections are cut, and the record is taken out as soon as it is there.
+#[test]
+fn connections_of_the_bridge_leave_nothing_behind() {
+    let scene = Scene::new();
+    let redis = Redis::setup(&scene).start();
+    let mut bridge = Bridge::config(&scene)
+        .server(redis.socket())
+        .set("queue.key", "k")
+        .set("frame.format", "line")
+        .set("batch.linger-ms", 0)
+        .start();
+    let mut writer = PipeWriter::open(&bridge.fifo());
+    let mut admin = redis.connect().expect("a connection");
+    let rounds = ROUNDS_BRIDGE * times();
+    let pid = bridge.child().pid();
+    let (mut before, mut killed) = ((0, 0), 0);
+    for round in 0..rounds {
+        if round == rounds / 5 {
+            before = (descriptors(pid), memory(pid));
+        }
+        let cut = redis::cmd("CLIENT").arg(&["KILL", "TYPE", "normal", "SKIPME", "yes"]).query::<i64>(&mut admin);
+        killed += cut.expect("CLIENT KILL");
+        let record = format!("record {round}");
+        writer.write(format!("{record}\n").as_bytes());
+        let came = redis::cmd("BLPOP").arg(&["k", "30"]).query::<(String, String)>(&mut admin).expect("BLPOP");
+        assert_eq!(came.1, record);
+    }
+    let after = (descriptors(pid), memory(pid));
+    assert!(killed as usize >= rounds - 1, "{killed} connections were cut");
+    assert_eq!(after.0, before.0, "descriptors");
+    assert!(after.1 <= before.1 + SLACK, "{} kB became {} kB", before.1, after.1);
+    assert_eq!(redis.llen("k"), 0, "more than was written");
 }

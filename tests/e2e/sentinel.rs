@@ -14,6 +14,7 @@ use e2e::redis::Redis;
 use e2e::rsyslog::{Rsyslogd, WORK};
 use e2e::sender::{Job, Senders, Way};
 use e2e::sentinel::{MASTER, PASSWORD, Plan, Watched};
+use e2e::stream::{FIELD, entries};
 use redis::Value;
 
 /// Everything has arrived by then: an old master needs some ten seconds to be a replica, and only then are there enough.
@@ -41,27 +42,43 @@ pub fn config(scene: &Scene, watched: &Watched, ack: &str) -> BridgeConfig {
 /// Waits until all `count` records are with the master and the bridge has nothing left to push, and gives the list.
 #[track_caller]
 pub fn arrived(watched: &Watched, bridge: &Bridge, count: u64) -> Vec<Vec<u8>> {
-    let master = until("all records", ARRIVAL, || {
+    watched.servers[has_all(watched, bridge, count)].list(KEY)
+}
+
+/// The master that has all `count` records when the bridge has nothing left to push.
+#[track_caller]
+fn has_all(watched: &Watched, bridge: &Bridge, count: u64) -> usize {
+    until("all records", ARRIVAL, || {
         let master = watched.master()?;
         let rest = bridge.status()["unpushed_bytes"].as_u64()?;
         (watched.length(KEY)? as u64 >= count && rest == 0).then_some(master)
-    });
-    watched.servers[master].list(KEY)
+    })
 }
 
 /// A bridge under load while something happens to its servers.
 #[track_caller]
-fn bridge_is_clean(plan: Plan, ack: &str, mut happens: impl FnMut(&mut Watched)) {
+fn bridge_is_clean(plan: Plan, ack: &str, happens: impl FnMut(&mut Watched)) {
+    fills_cleanly("queue", plan, ack, happens);
+}
+
+/// The same for a list or a stream of Redis', as `mode` says.
+#[track_caller]
+fn fills_cleanly(mode: &str, plan: Plan, ack: &str, mut happens: impl FnMut(&mut Watched)) {
     let scene = Scene::new();
     let mut watched = Watched::start(&scene, plan);
-    let bridge = config(&scene, &watched, ack).start();
+    let bridge = config(&scene, &watched, ack).set("queue.mode", mode).start();
     let records = Numbered::new("r", 100);
     let load = Load::start(&bridge.fifo(), &records, pace());
     watched.flow(KEY, 500);
     happens(&mut watched);
     watched.flow(KEY, 500);
     let sent = load.stop();
-    sent.ledger().judge(arrived(&watched, &bridge, sent.count)).assert_clean();
+    let master = &watched.servers[has_all(&watched, &bridge, sent.count)];
+    let have = match mode {
+        "stream" => entries(master, KEY, FIELD).into_iter().map(|(_, record)| record).collect(),
+        _ => master.list(KEY),
+    };
+    sent.ledger().judge(have).assert_clean();
     let changes = bridge.said(&format!("the master of {MASTER} is now 127.0.0.1:"));
     assert!(changes.len() >= 2, "{changes:#?}");
 }
@@ -78,14 +95,21 @@ fn the_bridge_lives_through_failovers_that_a_person_asks_for() {
 
 #[test]
 fn the_bridge_lives_through_the_death_of_masters_that_come_back_as_replicas() {
-    bridge_is_clean(TWO_REPLICAS, "replica:1", |watched| {
-        for _ in 0..2 {
-            let (old, _) = watched.kill_master();
-            watched.flow(KEY, 500);
-            watched.servers[old].start();
-            watched.wait_replica(old);
-        }
-    });
+    bridge_is_clean(TWO_REPLICAS, "replica:1", masters_die);
+}
+
+#[test]
+fn a_stream_lives_through_the_death_of_masters() {
+    fills_cleanly("stream", TWO_REPLICAS, "replica:1", masters_die);
+}
+
+fn masters_die(watched: &mut Watched) {
+    for _ in 0..2 {
+        let (old, _) = watched.kill_master();
+        watched.flow(KEY, 500);
+        watched.servers[old].start();
+        watched.wait_replica(old);
+    }
 }
 
 /// The master stands still with pushes on their way, another takes its place, and it goes on as if it were one: two masters for a moment.

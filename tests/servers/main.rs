@@ -13,7 +13,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// What is run against each server: what `cargo test` is told.
-const SUITES: [(&str, &[&str]); 4] = [
+const SUITES: [(&str, &[&str]); 5] = [
     // Every answer to a push: transactions, scripts, permissions, memory, kills.
     ("pushes", &["--package", "delivery", "--test", "push"]),
     // Transactions with and without a spool.
@@ -36,6 +36,8 @@ const SUITES: [(&str, &[&str]); 4] = [
             "replica",
         ],
     ),
+    // Streams in all doors, and a group of PHP workers.
+    ("streams", &["--package", "e2e", "--test", "e2e", "--", "stream::", "stream_doors::", "stream_workers::"]),
     // The server knows WAITAOF, or says in words that it does not; what waits for a replica; Sentinels and a cluster of its kind.
     (
         "acknowledgements and failovers",
@@ -49,6 +51,7 @@ const SUITES: [(&str, &[&str]); 4] = [
             "sentinel::records_are_held_back",
             "sentinel::what_an_earlier_life",
             "sentinel::the_bridge_lives_through_failovers",
+            "sentinel::a_stream",
             "sentinel_faults::the_bridge",
             "cluster_failover::masters_die",
             "cluster::slots_move",

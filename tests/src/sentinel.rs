@@ -295,10 +295,10 @@ impl Watched {
         self.servers[server].cmd(&["ACL", "SETUSER", PEER, "on"]);
     }
 
-    /// The length of the list on whoever is the master; `None` if nobody is.
+    /// The length of the list or stream on whoever is the master; `None` if nobody is.
     pub fn length(&self, key: &str) -> Option<usize> {
         let master = self.master()?;
-        match self.servers[master].try_cmd(&["LLEN", key]).ok()? {
+        match self.servers[master].try_length(key).ok()? {
             Value::Int(length) => usize::try_from(length).ok(),
             _ => None,
         }

@@ -4,6 +4,7 @@
 //! that is interrupted, its descriptors must lie above 2 (the host closes those three late, and prints to them), and
 //! connecting to a unix socket has to end when a stopped server's backlog is full.
 
+mod name;
 mod socket;
 mod tls;
 

@@ -1,7 +1,7 @@
 //! A connected socket. No call on it waits longer than a moment, none raises SIGPIPE.
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use rustix::net::{
     sendmsg,
 };
 
-use super::{Patience, interrupted, late};
+use super::{Patience, interrupted, late, name};
 
 /// How long a wait lasts before the caller is asked whether to go on.
 const SLICE: Duration = Duration::from_millis(100);
@@ -28,7 +28,7 @@ pub struct AtOnce<'a>(pub &'a Socket);
 impl Socket {
     /// Connects to `host`. The name is looked up now, and each of its addresses is tried until one answers.
     pub fn tcp(host: &str, port: u16, patience: Patience<'_>) -> io::Result<Self> {
-        Self::any((host, port).to_socket_addrs()?.collect(), patience)
+        Self::any(name::addresses(host, port, patience)?, patience)
     }
 
     /// Connects to the first that answers. None may use up the time of the others.

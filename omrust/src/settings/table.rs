@@ -82,7 +82,7 @@ pub const PARAMETERS: &[Parameter] = &[
     alias("client_cert", "the path of a file, with client_key", "omhiredis' name of `tls.mycert`."),
     alias("client_key", "the path of a file, with client_cert", "omhiredis' name of `tls.myprivkey`."),
     alias("sni", "a host name or an IP address", "omhiredis' name of `tls.servername`."),
-    ours("connecttimeout", "1000", "1 to 60000, in milliseconds", "How long connecting and logging in may take."),
+    ours("connecttimeout", "1000", "1 to 60000, in milliseconds", "How long looking up the name, connecting and logging in may take."),
     ours("timeout", "5000", "1 to 60000, in milliseconds",
         "How long Redis may take for a batch when there is no spool. With one, `spool.delay` decides."),
     ours("key", "required", "1 to 512 bytes; braces only as a hash tag", "The list. With `dynakey`, the name of a template that renders the list's name."),
