@@ -68,6 +68,11 @@ impl Socket {
         Ok(Self(socket))
     }
 
+    /// Closes the connection for whoever else has this socket, too.
+    pub fn shut(&self) {
+        let _ = rustix::net::shutdown(&self.0, rustix::net::Shutdown::Both);
+    }
+
     /// False if the peer has closed the connection. Waits for nothing and reads nothing.
     pub fn is_alive(&self) -> bool {
         match recv(&self.0, &mut [0], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
