@@ -3,24 +3,32 @@
 //! Whether a push ran is never decided here: an answer says it, or the cursor does. A chunk keeps its numbers as long as its batch is
 //! under way, so it may be sent again over a new connection: whatever of it the old one still brings is recognised by them.
 
+mod fence;
+mod known;
+mod refusal;
+
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use super::Batch;
-use super::ask::cursors;
 use super::core::Core;
 use super::plan::{Chunk, Plan, State};
 use super::port::{Closed, Port};
-use super::slot::{Lane, Lanes, Slot};
+use super::slot::{Lane, Lanes};
 use super::water;
 use crate::counters::{add, set};
-use crate::error::{Disposition, Redirect, Trouble};
+use crate::error::{Redirect, Trouble};
 use crate::fault::{self, Place};
 use crate::link::Link;
-use crate::position::Position;
 use crate::push::{self, Answer, Reply, answer, replies};
 use crate::wire::Patience;
+
+use self::known::place;
+use self::refusal::{first_names, forbid};
+
+pub(super) use self::known::secured;
+pub(super) use self::refusal::{is_poison, keeps_connection};
 
 /// Packed bytes that are handed to the system together. Redis works on them while the next are packed.
 const SEND_BYTES: usize = 64 << 10;
@@ -403,208 +411,6 @@ impl Sender {
         }
         Err(trouble)
     }
-
-    /// Finds out about the records in doubt: what Redis has of them, with nothing on the way any more. See
-    /// [`Doubt`](super::slot::Doubt).
-    pub fn fence(&mut self, core: &Core, slot: &mut Slot, patience: Patience<'_>) -> Result<(), Setback> {
-        if core.is_stopped() {
-            return Err(Setback::NotYet);
-        }
-        for _ in 0..ROUNDS {
-            let places = slot.lanes.in_doubt();
-            let names = |place: &usize| slot.lanes[*place].names.as_ref().ok();
-            let Some(first) = places.iter().find_map(names) else { return Ok(()) };
-            let link = self.port.open_for(core, first, patience)?;
-            let moved = fence_round(core, link, &mut self.out, slot, &places, patience);
-            self.out.clear();
-            if let Err(trouble) = moved {
-                if !keeps_connection(&trouble) {
-                    self.port.close();
-                }
-                if self.follow(&trouble, patience) {
-                    continue;
-                }
-                self.port.failed();
-                core.trouble(&trouble);
-                return Err(trouble.into());
-            }
-        }
-        Err(Setback::NotYet)
-    }
-}
-
-/// Reads the cursors that are not known and takes out of the chunks what Redis turns out to have.
-fn place(
-    core: &Core,
-    link: &mut Link,
-    out: &mut Vec<u8>,
-    lanes: &mut Lanes,
-    plan: &mut Plan,
-    (again, drains): (bool, bool),
-    patience: Patience<'_>,
-) -> Result<(), Trouble> {
-    let mut unknown: Vec<usize> = Vec::new();
-    for chunk in plan.chunks.iter().filter(|chunk| chunk.state == State::Open) {
-        let lane = &mut lanes[chunk.lane];
-        if !lane.known && !lane.asked && lane.names.is_ok() {
-            lane.asked = true;
-            unknown.push(chunk.lane);
-        }
-    }
-    for place in &unknown {
-        lanes[*place].asked = false;
-    }
-    if !unknown.is_empty() {
-        let names: Vec<&push::Names> = unknown.iter().filter_map(|place| lanes[*place].names.as_ref().ok()).collect();
-        let found = secured(link, out, &names, patience)?;
-        for (place, cursor) in unknown.into_iter().zip(found) {
-            lanes[place].set_tip(&cursor);
-        }
-    } else if !again && !drains {
-        // Numbers that were just given out are beyond every cursor. Those in the journal are not: an earlier life may have drained
-        // more than the first window of this one.
-        return Ok(());
-    }
-    let mut found = 0;
-    for chunk in plan.chunks.iter_mut().filter(|chunk| chunk.state == State::Open) {
-        let lane = &lanes[chunk.lane];
-        found += chunk.skip(lane.have(&lane.tip, chunk.epoch, drains));
-    }
-    add(&core.counters.duplicates_suppressed, found as u64);
-    add(&core.counters.accepted, found as u64);
-    Ok(())
-}
-
-/// The cursors of all `names`. What they say counts: it was pushed over earlier connections, whose waits may never have been answered.
-pub(super) fn secured(
-    link: &mut Link,
-    out: &mut Vec<u8>,
-    names: &[&push::Names],
-    patience: Patience<'_>,
-) -> Result<Vec<Vec<u8>>, Trouble> {
-    for _ in 0..ROUNDS {
-        let found = cursors(link, out, names.iter().copied(), patience)?;
-        // One write is enough: the wait for it is one for all that was written before.
-        let first = names.iter().zip(&found).find(|(_, cursor)| !cursor.is_empty());
-        match first {
-            Some((names, cursor)) if !link.secure_within(names, cursor, patience)? => {}
-            _ => return Ok(found),
-        }
-    }
-    Err(Trouble::Away { text: "the cursor moves without us: another producer of this name?".into() })
-}
-
-fn fence_round(
-    core: &Core,
-    link: &mut Link,
-    out: &mut Vec<u8>,
-    slot: &mut Slot,
-    places: &[usize],
-    patience: Patience<'_>,
-) -> Result<(), Trouble> {
-    let found = {
-        let names = places.iter().filter_map(|place| slot.lanes[*place].names.as_ref().ok());
-        cursors(link, out, names, patience)?
-    };
-    let mut asked = Vec::with_capacity(places.len());
-    let epoch = slot.epoch;
-    // The ends of records that nobody handed in.
-    let fences: Vec<u64> = places.iter().map(|_| slot.numbers(1).offset + 1).collect();
-    for (place, cursor) in places.iter().zip(found) {
-        let lane = &mut slot.lanes[*place];
-        let have = lane.have(&cursor, epoch, false);
-        let fence = fences[asked.len()];
-        let to = Position { epoch, offset: fence }.to_string();
-        if let (Ok(names), Some(doubt)) = (&lane.names, &mut lane.doubt) {
-            doubt.fence(fence, have);
-            push::advance(out, names, (&cursor, &to));
-            asked.push((*place, have, to));
-        }
-    }
-    fault::pass(Place::OutletBeforeFence);
-    let waits = link.waits() && !asked.is_empty();
-    if waits {
-        link.pack_wait(out, patience);
-    }
-    hand_over(link, out, patience)?;
-    fault::pass(Place::OutletAfterFence);
-    let mut moved = Vec::new();
-    let mut trouble = None;
-    for (place, have, to) in asked {
-        let reply = match link.receive_within(patience) {
-            Ok(reply) => reply,
-            Err(gone) => {
-                trouble = Some(gone);
-                break;
-            }
-        };
-        match answer(&[reply]) {
-            Answer::Taken(_) => moved.push((place, have, to)),
-            Answer::Refused(_) => {}
-            Answer::Failed(failed) => {
-                trouble.get_or_insert(failed);
-            }
-        }
-    }
-    if waits {
-        // What was found counts when the fence behind it does. Until then all stays in doubt.
-        if let Some(Trouble::Away { .. }) = trouble {
-            moved.clear();
-        } else {
-            let reply = link.receive_within(patience)?;
-            link.confirmed(&reply)?;
-        }
-    }
-    let mut settled = Vec::new();
-    for (place, have, to) in moved {
-        let lane = &mut slot.lanes[place];
-        lane.doubt = None;
-        lane.set_tip(to.as_bytes());
-        settled.push((place, have));
-    }
-    settled.sort_unstable();
-    let found =
-        slot.memory.learn(|lane| settled.binary_search_by_key(&lane, |(place, _)| *place).ok().map(|at| settled[at].1));
-    add(&core.counters.duplicates_suppressed, found);
-    add(&core.counters.accepted, found);
-    trouble.map_or(Ok(()), Err)
-}
-
-/// The first list that is to be pushed to, and its names. Lists whose names make no keys are refused here.
-fn first_names<'a>(
-    core: &Core,
-    lanes: &'a Lanes,
-    plan: &mut Plan,
-    refusal: &mut Option<Trouble>,
-) -> Option<(usize, &'a push::Names)> {
-    let mut first = None;
-    for chunk in &mut plan.chunks {
-        if chunk.state != State::Open {
-            continue;
-        }
-        match &lanes[chunk.lane].names {
-            Ok(_) => first = first.or(Some(chunk.lane)),
-            Err(why) => {
-                chunk.state = State::Refused;
-                let trouble = Trouble::Confused { text: why.clone() };
-                core.refused(&lanes[chunk.lane].list, chunk.count(), &trouble);
-                *refusal = Some(trouble);
-            }
-        }
-    }
-    Some((first?, lanes[first?].names.as_ref().ok()?))
-}
-
-/// This user may not write to the list at `place`.
-fn forbid(core: &Core, lanes: &Lanes, plan: &mut Plan, place: usize, trouble: Trouble) -> Trouble {
-    let chunks = plan.chunks.iter_mut().filter(|chunk| chunk.lane == place && chunk.state == State::Open);
-    let mut records = 0;
-    for chunk in chunks {
-        chunk.state = State::Refused;
-        records += chunk.count();
-    }
-    core.refused(&lanes[place].list, records, &trouble);
-    trouble
 }
 
 fn hand_over(link: &mut Link, out: &mut Vec<u8>, patience: Patience<'_>) -> Result<(), Trouble> {
@@ -641,24 +447,4 @@ fn closed() -> Trouble {
 
 fn is_over(patience: Patience<'_>) -> bool {
     Instant::now() >= patience.deadline || (patience.interrupted)()
-}
-
-/// The list is of another type, or may not be written: as things stand, Redis will never take this into it.
-///
-/// Missing permissions for a command are another matter: they concern all lists.
-pub(super) fn is_poison(trouble: &Trouble) -> bool {
-    match trouble {
-        Trouble::Answered { code, text, .. } if code == "NOPERM" => text.contains(" key"),
-        Trouble::Answered { .. } => trouble.disposition() == Disposition::Poison,
-        Trouble::Away { .. } | Trouble::Insecure { .. } | Trouble::Unconfirmed { .. } | Trouble::Confused { .. } => {
-            false
-        }
-    }
-}
-
-/// Errors that are about Redis' state and not about this connection. A master without its replicas may have been cut off from them, and
-/// be no master to the others any more: not one of them.
-pub(super) fn keeps_connection(trouble: &Trouble) -> bool {
-    matches!(trouble, Trouble::Answered { code, .. }
-        if ["OOM", "MISCONF", "BUSY", "TRYAGAIN", "ASK"].contains(&code.as_str()))
 }
