@@ -220,7 +220,7 @@ fn a_frame_that_is_not_understood_stays_and_those_before_it_arrive() {
         outlet.stop();
         assert_numbers(&server, "a", 0..1);
     }
-    let (journal, _reader) = Journal::open(journal, 1).expect("open");
+    let (journal, _reader) = until("the folder to be free", || Journal::open(journal.clone(), 1).ok());
     assert_eq!(journal.records(), 2, "they are still there");
 }
 
@@ -238,7 +238,7 @@ fn a_folder_that_cannot_be_used_does_not_cost_the_cursors_of_what_is_in_it() {
     let config = spooled(folder.path());
     // A child that another test has just forked has the lock as well, until it becomes its program.
     let journal = config.journal.clone().expect("a journal");
-    let held = until("the folder to be free", || delivery::journal::Journal::open(journal.clone(), 1).ok());
+    let held = until("the folder to be free", || Journal::open(journal.clone(), 1).ok());
     let outlet = outlet(&server, config);
     let mut worker = outlet.worker();
     assert_eq!(commit(&mut worker, &Records::main(10..20)), Outcome::Done);
