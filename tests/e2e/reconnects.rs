@@ -35,6 +35,31 @@ fn memory(pid: u32) -> u64 {
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
+/// What a process holds.
+#[derive(Default)]
+struct Held {
+    descriptors: usize,
+    memory: u64,
+}
+
+impl Held {
+    fn by(pid: u32) -> Self {
+        Self { descriptors: descriptors(pid), memory: memory(pid) }
+    }
+
+    /// Fails if it has become more than `before`.
+    #[track_caller]
+    fn assert_as(&self, before: &Self) {
+        assert_eq!(self.descriptors, before.descriptors, "descriptors");
+        assert!(self.memory <= before.memory + SLACK, "{} kB became {} kB", before.memory, self.memory);
+    }
+}
+
+/// Cuts all connections but the asker's; how many.
+fn cut(admin: &mut redis::Connection) -> i64 {
+    redis::cmd("CLIENT").arg(&["KILL", "TYPE", "normal", "SKIPME", "yes"]).query(admin).expect("CLIENT KILL")
+}
+
 /// Before each record all connections are cut.
 fn run(scene: &Scene, redis: &Redis, address: &str, rounds: usize) {
     let toml = format!(
@@ -44,24 +69,19 @@ fn run(scene: &Scene, redis: &Redis, address: &str, rounds: usize) {
     let mut talk = Talk::start(scene, &toml, &[]);
     assert_eq!(talk.answer(), "OK");
     let mut admin = redis.connect().expect("a connection");
-    let mut kill = || {
-        let killed = redis::cmd("CLIENT").arg(&["KILL", "TYPE", "normal", "SKIPME", "yes"]).query::<i64>(&mut admin);
-        killed.expect("CLIENT KILL")
-    };
     let rounds = rounds * times();
     let warm = rounds / 5;
-    let (mut before, mut killed) = ((0, 0), 0);
+    let (mut before, mut killed) = (Held::default(), 0);
     for round in 0..rounds {
         if round == warm {
-            before = (descriptors(talk.pid()), memory(talk.pid()));
+            before = Held::by(talk.pid());
         }
-        killed += kill();
+        killed += cut(&mut admin);
         assert_eq!(talk.ask(&format!("record {round}")), "OK");
     }
-    let after = (descriptors(talk.pid()), memory(talk.pid()));
+    let after = Held::by(talk.pid());
     assert!(killed as usize >= rounds - 1, "{killed} connections were cut");
-    assert_eq!(after.0, before.0, "descriptors");
-    assert!(after.1 <= before.1 + SLACK, "{} kB became {} kB", before.1, after.1);
+    after.assert_as(&before);
     let records: Vec<String> =
         redis.list("k").into_iter().map(|record| String::from_utf8(record).expect("text")).collect();
     assert_eq!(records, (0..rounds).map(|round| format!("record {round}")).collect::<Vec<_>>());
@@ -105,21 +125,19 @@ fn connections_of_the_bridge_leave_nothing_behind() {
     let mut admin = redis.connect().expect("a connection");
     let rounds = ROUNDS_BRIDGE * times();
     let pid = bridge.child().pid();
-    let (mut before, mut killed) = ((0, 0), 0);
+    let (mut before, mut killed) = (Held::default(), 0);
     for round in 0..rounds {
         if round == rounds / 5 {
-            before = (descriptors(pid), memory(pid));
+            before = Held::by(pid);
         }
-        let cut = redis::cmd("CLIENT").arg(&["KILL", "TYPE", "normal", "SKIPME", "yes"]).query::<i64>(&mut admin);
-        killed += cut.expect("CLIENT KILL");
+        killed += cut(&mut admin);
         let record = format!("record {round}");
         writer.write(format!("{record}\n").as_bytes());
         let came = redis::cmd("BLPOP").arg(&["k", "30"]).query::<(String, String)>(&mut admin).expect("BLPOP");
         assert_eq!(came.1, record);
     }
-    let after = (descriptors(pid), memory(pid));
+    let after = Held::by(pid);
     assert!(killed as usize >= rounds - 1, "{killed} connections were cut");
-    assert_eq!(after.0, before.0, "descriptors");
-    assert!(after.1 <= before.1 + SLACK, "{} kB became {} kB", before.1, after.1);
+    after.assert_as(&before);
     assert_eq!(redis.llen("k"), 0, "more than was written");
 }

@@ -174,15 +174,11 @@ impl Wire {
         let count = match &mut self.tls {
             Some(tls) => tls.read(&self.socket, room, patience)?,
             None => {
-                let Some(eager) = &mut self.eager else {
-                    self.buffer.end += read(&self.socket, room, patience)?;
-                    return Ok(());
-                };
-                let count = match look(&self.socket, eager, room)? {
-                    Some(count) => count,
-                    None => read(&self.socket, room, patience)?,
-                };
-                eager.answered(Instant::now());
+                let found = self.eager.as_mut().map_or(Ok(None), |eager| look(&self.socket, eager, room))?;
+                let count = found.map_or_else(|| read(&self.socket, room, patience), Ok)?;
+                if let Some(eager) = &mut self.eager {
+                    eager.answered(Instant::now());
+                }
                 count
             }
         };
